@@ -1,0 +1,1 @@
+"""The write side: products and events validated, imported, stored."""

@@ -1,0 +1,1 @@
+"""How a cluster is made: the local launcher, its CLI and the demo."""

@@ -1,0 +1,1 @@
+"""The typed messages between stages. Imports nothing of ours."""

@@ -1,0 +1,1 @@
+"""One Ray Serve class a file: gateway, search, recommendation, ranking, ingestion."""

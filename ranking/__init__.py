@@ -1,0 +1,1 @@
+"""Features in, total order out. No I/O, clock, randomness or environment."""

@@ -1,0 +1,1 @@
+"""Candidate generation: keyword, semantic, popularity, collaborative, fusion, hydration. I/O yes, Ray no."""

@@ -1,0 +1,1 @@
+"""Postgres (pools, routing, schema) and Redis (cache)."""

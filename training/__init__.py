@@ -1,0 +1,1 @@
+"""Jobs for the training cluster: events and products in, artifacts out."""
