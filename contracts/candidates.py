@@ -1,0 +1,127 @@
+"""Candidates: products in the running for one answer, as parallel arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from contracts.stages import Stage
+from contracts.versions import Freshness, Versions
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+
+RetrieverName = Literal["keyword", "semantic", "collaborative", "similar", "popular"]
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieved:
+    """
+    One retriever's answer.
+
+    Attributes:
+        retriever: Who found them.
+        product_ids: Best first, each once.
+        scores: float64, shape (n,), in the retriever's own unit (``ts_rank``, ``cosine``, ``dot``, ``popularity``).
+        truncated: Whether more products matched than were returned.
+        source: Where they came from.
+    """
+
+    retriever: RetrieverName
+    product_ids: list[str]
+    scores: FloatArray
+    truncated: bool
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Placing:
+    """
+    Where one retriever placed each candidate.
+
+    Attributes:
+        ranks: int64, shape (n,), from 1; 0 where this retriever did not find the candidate.
+        scores: float64, shape (n,), the retriever's own score; NaN where it did not find the candidate.
+    """
+
+    ranks: IntArray
+    scores: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """
+    n candidates, row by row.
+
+    Attributes:
+        product_ids: Length n, each once.
+        search: Relevance to the query in [0, 1], shape (n,); NaN where there is no query.
+        popularity: In [0, 1], shape (n,); NaN where the catalogue has no count.
+        age_days: Whole days between the product's creation and the end of the data window, shape (n,); NaN if unknown.
+        in_stock: Shape (n,).
+        hidden: Shape (n,); products the shop does not want shown.
+        placings: For each retriever that took part, where it placed the candidates.
+    """
+
+    product_ids: list[str]
+    search: FloatArray
+    popularity: FloatArray
+    age_days: FloatArray
+    in_stock: BoolArray
+    hidden: BoolArray
+    placings: dict[RetrieverName, Placing] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        """The number of candidates."""
+        return len(self.product_ids)
+
+    def only(self, keep: BoolArray) -> Candidates:
+        """The candidates where *keep*, shape (n,), is true, in the same order."""
+        return Candidates(
+            product_ids=[product_id for product_id, kept in zip(self.product_ids, keep, strict=True) if kept],
+            search=self.search[keep],
+            popularity=self.popularity[keep],
+            age_days=self.age_days[keep],
+            in_stock=self.in_stock[keep],
+            hidden=self.hidden[keep],
+            placings={
+                name: Placing(ranks=placing.ranks[keep], scores=placing.scores[keep])
+                for name, placing in self.placings.items()
+            },
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """
+    What is known of a user.
+
+    Attributes:
+        user_id: The user.
+        vector: float32, shape (factors,), in the space of the collaborative artifact *version*; None when unknown.
+        version: The collaborative artifact the vector belongs to.
+        owned: Products the user bought or rated, which recommendations leave out.
+        stage: How the look-up went.
+    """
+
+    user_id: str
+    vector: npt.NDArray[np.float32] | None
+    version: str | None
+    owned: frozenset[str]
+    stage: Stage
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieval:
+    """Candidates, and what there is to say about how they were found."""
+
+    candidates: Candidates
+    truncated: bool
+    stages: list[Stage]
+    versions: Versions
+    freshness: Freshness
+    profile: Profile | None = None
