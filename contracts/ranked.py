@@ -78,7 +78,7 @@ class RankedPage:
         removed: Rule name to the number of candidates it removed.
         weights_version: Hash of the ranking configuration.
         cf_version: The collaborative artifact ranking holds.
-        version_mismatch: Whether the user vector belongs to an artifact ranking does not hold, so that ``cf`` is absent.
+        version_mismatch: Whether the user vector belongs to an artifact ranking does not hold (``cf`` is absent).
     """
 
     hits: list[RankedHit]

@@ -1,6 +1,7 @@
 """The read requests, as clients send them. Ids are strings; what is not listed is refused."""
 
 # Pydantic reads these annotations at run time.
+import unicodedata
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -12,7 +13,7 @@ MAX_CURSOR_LENGTH = 512
 
 
 def _printable(text: str) -> str:
-    if any(ord(character) < 32 or 127 <= ord(character) < 160 for character in text):
+    if any(unicodedata.category(character) == "Cc" for character in text):
         raise ValueError("must not contain control characters")
     return text
 
