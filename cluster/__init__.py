@@ -1,1 +1,1 @@
-"""How a cluster is made: the local launcher, its CLI and the demo."""
+"""How a cluster is made: the local launcher and the ``shortlist`` command. Imported by no other room."""

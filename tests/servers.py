@@ -1,0 +1,52 @@
+"""The servers that a test session runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cluster.child import wait_until
+from cluster.errors import ServerFailed
+from cluster.postgres import PostgresServer
+from cluster.valkey import ValkeyServer
+
+
+def database_name(database_url: str) -> str:
+    """The database that a DSN of these servers names."""
+    return database_url.partition("?")[0].rpartition("/")[2]
+
+
+@dataclass(frozen=True)
+class Servers:
+    """A primary, its streaming replica and Valkey, in a directory of their own."""
+
+    directory: Path
+    primary: PostgresServer
+    replica: PostgresServer
+    valkey: ValkeyServer
+
+    @property
+    def database_url(self) -> str:
+        """The migrated database on the primary."""
+        return self.primary.url()
+
+    @property
+    def replica_urls(self) -> tuple[str, ...]:
+        """The same database on each replica."""
+        return (self.replica.url(),)
+
+    @property
+    def redis_url(self) -> str:
+        """The cache."""
+        return self.valkey.url
+
+    def replica_url_of(self, database_url: str) -> str:
+        """The replica's DSN of the database that *database_url* names on the primary."""
+        return self.replica.url(database_name(database_url))
+
+    def replay(self) -> None:
+        """Return once the replica has replayed everything that the primary has written."""
+        position = self.primary.query("select pg_current_wal_flush_lsn()")
+        caught_up = f"select pg_last_wal_replay_lsn() >= '{position}'::pg_lsn"
+        if not wait_until(lambda: self.replica.query(caught_up) == "t", timeout_s=10):
+            raise ServerFailed("the replica did not catch up within 10 s")
