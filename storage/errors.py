@@ -1,0 +1,81 @@
+# ruff: noqa: N818 - an error is named for what went wrong; its base class says that it is one
+
+"""
+What can go wrong in storage, and what to do about it.
+
+::
+
+    StorageError
+    ├── SettingMissing            fail: set the variable and start again
+    ├── MigrationChanged          fail: restore the migration, write a new one
+    ├── QueryUnknown              fail: a name that no file in storage/queries defines
+    ├── DatabaseUnavailable       retry or degrade
+    │   ├── PoolTimeout           shed: every connection is busy
+    │   └── QueryTimeout          degrade: the answer came too late
+    └── CacheUnavailable          go on without the cache
+
+An error of the statement itself (syntax, types, constraints) stays the asyncpg error it is.
+"""
+
+from __future__ import annotations
+
+
+class StorageError(Exception):
+    """Storage cannot do what was asked."""
+
+    retryable = False
+
+
+class SettingMissing(StorageError):
+    """A required environment variable is absent."""
+
+    def __init__(self, variable: str) -> None:
+        super().__init__(f"{variable} is not set. Set it in the environment of the Ray nodes (see docs/data.md).")
+        self.variable = variable
+
+
+class MigrationChanged(StorageError):
+    """A migration that is already applied differs from its file."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"{name} was changed after it had been applied to this database. "
+            "Restore the file as it was and put the change into a new migration with the next number."
+        )
+        self.name = name
+
+
+class QueryUnknown(StorageError, KeyError):
+    """No file in storage/queries defines a query of this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+    def __str__(self) -> str:
+        return f"no query is named {self.name!r}: add it to a file in storage/queries"
+
+
+class DatabaseUnavailable(StorageError):
+    """The database cannot be reached, went away, or did not answer in time. Retry, or answer degraded."""
+
+    retryable = True
+
+    def __init__(self, endpoint: str, problem: str) -> None:
+        super().__init__(f"database endpoint {endpoint}: {problem}")
+        self.endpoint = endpoint
+        self.problem = problem
+
+
+class PoolTimeout(DatabaseUnavailable):
+    """Every connection of the pool stayed busy. Lower the load or add replicas; the server itself may be well."""
+
+
+class QueryTimeout(DatabaseUnavailable):
+    """The answer did not come within the time the caller gave. Answer degraded, or give it more time."""
+
+
+class CacheUnavailable(StorageError):
+    """The cache cannot be reached or did not answer in time. Answer from the database."""
+
+    retryable = True

@@ -1,0 +1,34 @@
+-- name: popularity_features
+-- $1 product ids. product_id, popularity in [0, 1], version, window_end; products nobody has touched are left out.
+select product_id, popularity, version, window_end
+from product_popularity
+join popularity_versions using (version)
+where product_id = any ($1::text[]);
+
+-- name: active_popularity_version
+-- version, window_end of the popularity in force; no row before the first popularity job.
+select version, window_end from popularity_versions where active;
+
+-- name: popular_products
+-- $1 limit, $2 category or null. product_id, popularity: what is in stock and not hidden, most popular first, equal
+-- popularity by product id. When too few products have a popularity, others follow by product id with popularity 0.
+with popular as materialized (
+    select product_popularity.product_id, product_popularity.popularity
+    from product_popularity
+    join products on products.id = product_popularity.product_id
+    where products.in_stock and not products.hidden and ($2::text is null or products.category = $2)
+    order by product_popularity.popularity desc, product_popularity.product_id
+    limit $1::integer
+), others as (
+    select products.id as product_id, 0::real as popularity
+    from products
+    where (select count(*) from popular) < $1::integer
+        and products.in_stock and not products.hidden and ($2::text is null or products.category = $2)
+        and not exists (select from product_popularity where product_popularity.product_id = products.id)
+    order by products.id
+    limit $1::integer
+)
+select product_id, popularity
+from (select * from popular union all select * from others) as found
+order by popularity desc, product_id
+limit $1::integer;
