@@ -1,0 +1,118 @@
+"""User and item factors of a collaborative version."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from artifacts.errors import ArtifactCorrupt
+
+_USER_FACTORS, _ITEM_FACTORS = "user_factors.npy", "item_factors.npy"
+_USERS, _ITEMS = "users.parquet", "items.parquet"
+_PARAMETERS = "factors.json"
+
+
+@dataclass(frozen=True)
+class Factors:
+    """
+    Implicit-feedback factors: the predicted preference of user u for item i is ``user_factors[u] @ item_factors[i]``.
+
+    Args:
+        user_ids: Length u; ``user_ids[row]`` is the user of ``user_factors[row]``.
+        item_ids: Length i, the same for items; an item id is a product id.
+        user_factors: float32, shape (u, f).
+        item_factors: float32, shape (i, f).
+        regularization: The lambda that the factors were trained with.
+        alpha: What a confidence of 1 was multiplied by; with *regularization* it allows to fold in new users.
+
+    Source:
+        Hu, Koren, Volinsky, "Collaborative Filtering for Implicit Feedback Datasets", 2008.
+    """
+
+    user_ids: list[str]
+    item_ids: list[str]
+    user_factors: NDArray[np.float32]
+    item_factors: NDArray[np.float32]
+    regularization: float
+    alpha: float
+    _user_rows: dict[str, int] = field(init=False, repr=False, compare=False)
+    _item_rows: dict[str, int] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_user_rows", {user: row for row, user in enumerate(self.user_ids)})
+        object.__setattr__(self, "_item_rows", {item: row for row, item in enumerate(self.item_ids)})
+        if problem := self._problem():
+            raise ArtifactCorrupt(
+                f"The factors do not fit together: {problem}. Activate another version, or train again."
+            )
+
+    def user_row(self, user_id: str) -> int | None:
+        """The row of a user, or None for a user the version has not seen."""
+        return self._user_rows.get(user_id)
+
+    def item_row(self, item_id: str) -> int | None:
+        """The row of an item, or None for an item the version has not seen."""
+        return self._item_rows.get(item_id)
+
+    def save(self, directory: Path) -> None:
+        """Write the factors' files into *directory*."""
+        np.save(directory / _USER_FACTORS, self.user_factors, allow_pickle=False)
+        np.save(directory / _ITEM_FACTORS, self.item_factors, allow_pickle=False)
+        _write_ids(directory / _USERS, self.user_ids)
+        _write_ids(directory / _ITEMS, self.item_ids)
+        parameters = {"regularization": self.regularization, "alpha": self.alpha}
+        (directory / _PARAMETERS).write_text(json.dumps(parameters) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, directory: Path) -> Factors:
+        """
+        Read what `save` wrote.
+
+        Raises:
+            ArtifactCorrupt: a file cannot be read, or the parts do not fit each other.
+        """
+        try:
+            parameters = json.loads((directory / _PARAMETERS).read_text(encoding="utf-8"))
+            return cls(
+                user_ids=_read_ids(directory / _USERS),
+                item_ids=_read_ids(directory / _ITEMS),
+                user_factors=np.load(directory / _USER_FACTORS, allow_pickle=False),
+                item_factors=np.load(directory / _ITEM_FACTORS, allow_pickle=False),
+                regularization=float(parameters["regularization"]),
+                alpha=float(parameters["alpha"]),
+            )
+        except (OSError, ValueError, KeyError, TypeError, EOFError, pa.ArrowException) as error:
+            raise ArtifactCorrupt(
+                f"The factors in {directory} cannot be read: {error}. Train collaborative again."
+            ) from error
+
+    def _problem(self) -> str | None:
+        for name, ids, rows, factors in (
+            ("user", self.user_ids, self._user_rows, self.user_factors),
+            ("item", self.item_ids, self._item_rows, self.item_factors),
+        ):
+            if factors.ndim != 2 or factors.dtype != np.float32 or len(ids) != len(factors):  # noqa: PLR2004  a matrix
+                return f"{len(ids)} {name} ids for {factors.dtype} of shape {factors.shape}"
+            if len(rows) != len(ids):
+                return f"a {name} appears twice"
+            if not np.isfinite(factors).all():
+                return f"a {name} factor is not finite"
+        if self.user_factors.shape[1] != self.item_factors.shape[1]:
+            return f"users have {self.user_factors.shape[1]} factors, items {self.item_factors.shape[1]}"
+        return None
+
+
+def _write_ids(path: Path, ids: Sequence[str]) -> None:
+    pq.write_table(pa.table({"id": pa.array(ids, pa.string())}), path)
+
+
+def _read_ids(path: Path) -> list[str]:
+    ids: list[str] = pq.read_table(path)["id"].to_pylist()
+    return ids

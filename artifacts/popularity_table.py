@@ -1,0 +1,48 @@
+"""The popularity of every product that anybody cared for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from artifacts.errors import ArtifactCorrupt
+
+_FILE = "popularity.parquet"
+_SCHEMA = pa.schema([("product_id", pa.string()), ("popularity", pa.float32()), ("weighted_count", pa.float64())])
+
+
+@dataclass(frozen=True)
+class PopularityTable:
+    """Three columns of equal length: product ids, popularity in [0, 1], and the decayed, weighted count behind it."""
+
+    product_ids: list[str]
+    popularity: NDArray[np.float32]
+    weighted_count: NDArray[np.float64]
+
+    def save(self, directory: Path) -> None:
+        """Write the table's file into *directory*."""
+        columns = [pa.array(self.product_ids, pa.string()), pa.array(self.popularity), pa.array(self.weighted_count)]
+        pq.write_table(pa.table(columns, schema=_SCHEMA), directory / _FILE)
+
+    @classmethod
+    def load(cls, directory: Path) -> PopularityTable:
+        """
+        Read what `save` wrote.
+
+        Raises:
+            ArtifactCorrupt: the file cannot be read.
+        """
+        try:
+            table = pq.read_table(directory / _FILE, schema=_SCHEMA)
+        except (OSError, ValueError, pa.ArrowException) as error:
+            raise ArtifactCorrupt(f"{directory / _FILE} cannot be read: {error}. Train popularity again.") from error
+        return cls(
+            product_ids=table["product_id"].to_pylist(),
+            popularity=table["popularity"].to_numpy(),
+            weighted_count=table["weighted_count"].to_numpy(),
+        )

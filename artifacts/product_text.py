@@ -1,0 +1,40 @@
+"""The text of a product that is embedded: one place, so that training and ingestion cannot differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+def product_text(
+    title: str,
+    *,
+    description: str | None = None,
+    category: str | None = None,
+    brand: str | None = None,
+    attributes: Mapping[str, object] | None = None,
+) -> str:
+    """
+    Return what the encoder reads of a product: title, brand, category, attributes by name, then the description.
+
+    The description comes last since the encoder cuts off what is too long. Attribute values that are not text, a
+    number or a list of those are left out; white space is collapsed.
+    """
+    parts = [title, brand, category]
+    parts += [f"{name}: {value}" for name, value in sorted(_readable(attributes or {}).items())]
+    parts.append(description)
+    return ". ".join(text for text in (" ".join(part.split()) for part in parts if part) if text)
+
+
+def _readable(attributes: Mapping[str, object]) -> dict[str, str]:
+    """The attributes that read as words, as text."""
+    return {name: text for name, value in attributes.items() if (text := _words(value))}
+
+
+def _words(value: object) -> str:
+    if isinstance(value, str):
+        return value.strip()
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, list):
+        return ", ".join(filter(None, (_words(item) for item in value)))
+    return ""

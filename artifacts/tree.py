@@ -1,0 +1,261 @@
+"""
+Where artifacts lie: a local directory or an object store, behind the same few verbs.
+
+Both promise that a directory put under a name appears whole or not at all, and that a small file is replaced at
+once. Locally a rename gives that; on an object store the manifest, written last, does.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Protocol
+
+from pyarrow import ArrowException
+from pyarrow import fs as arrow_fs
+
+from artifacts.errors import ArtifactConflict, ArtifactStoreUnavailable
+from artifacts.manifest import MANIFEST_NAME
+
+STAGING_PREFIX = ".staging-"
+_ABANDONED_AFTER_S = 24 * 3600.0
+
+
+class Tree(Protocol):
+    """A rooted tree of files; every name is a relative posix path."""
+
+    def read(self, name: str) -> bytes | None:
+        """The file's bytes, or None where there is no such file."""
+
+    def replace(self, name: str, content: bytes) -> None:
+        """Put a small file in place of the old one, at once."""
+
+    def append(self, name: str, line: bytes) -> None:
+        """Add one line at the end of a small file."""
+
+    def directories(self, name: str) -> list[str]:
+        """The names of the directories directly below *name*, sorted; none where it does not exist."""
+
+    def put_directory(self, source: Path, name: str) -> None:
+        """Copy *source* to *name*; readers see all of it or none. Raises ArtifactConflict where *name* exists."""
+
+    def local_directory(self, name: str) -> Path:
+        """Where this machine keeps the files of *name*, present or not."""
+
+    def download(self, name: str, files: list[str]) -> bool:
+        """Bring *files* of *name* to its local directory anew; False where the tree is local already."""
+
+
+class LocalTree:
+    """A directory of this machine (or of a shared file system with an atomic rename)."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.expanduser().absolute()
+
+    def read(self, name: str) -> bytes | None:
+        """The file's bytes, or None where there is no such file."""
+        with _explained(f"read {self.root / name}"):
+            try:
+                return (self.root / name).read_bytes()
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+
+    def replace(self, name: str, content: bytes) -> None:
+        """Write beside, flush to disk, rename over."""
+        target = self.root / name
+        with _explained(f"write {target}"):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            descriptor, beside = tempfile.mkstemp(prefix=STAGING_PREFIX, dir=target.parent)
+            try:
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fchmod(file.fileno(), 0o644)
+                    os.fsync(file.fileno())
+                Path(beside).replace(target)
+            except BaseException:
+                Path(beside).unlink(missing_ok=True)
+                raise
+            _flush_directory(target.parent)
+
+    def append(self, name: str, line: bytes) -> None:
+        """Add one line; a single write to a file opened for appending is not torn by another writer."""
+        target = self.root / name
+        with _explained(f"append to {target}"):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            try:
+                os.write(descriptor, line)
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+    def directories(self, name: str) -> list[str]:
+        """The names of the directories directly below *name*, sorted."""
+        with _explained(f"list {self.root / name}"):
+            try:
+                return sorted(entry.name for entry in (self.root / name).iterdir() if entry.is_dir())
+            except (FileNotFoundError, NotADirectoryError):
+                return []
+
+    def put_directory(self, source: Path, name: str) -> None:
+        """Copy beside, flush to disk, rename; what a killed writer left behind is swept after a day."""
+        target = self.root / name
+        with _explained(f"write {target}"):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _sweep(target.parent)
+            staging = Path(tempfile.mkdtemp(prefix=f"{STAGING_PREFIX}{target.name}-", dir=target.parent))
+            try:
+                staging.chmod(0o755)
+                for file in _files_below(source):
+                    copy = staging / file
+                    copy.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(source / file, copy)
+                    _flush(copy)
+                _flush_directory(staging)
+                _refuse_existing(target)
+                staging.rename(target)
+                _flush_directory(target.parent)
+            except BaseException:
+                shutil.rmtree(staging, ignore_errors=True)
+                raise
+
+    def local_directory(self, name: str) -> Path:
+        """The directory itself."""
+        return self.root / name
+
+    def download(self, name: str, files: list[str]) -> bool:  # noqa: ARG002  there is nothing to bring
+        """Nothing to do: what lies here is all there is."""
+        return False
+
+
+class ObjectTree:
+    """A prefix of an object store reached through ``pyarrow.fs``; whole files are fetched into *cache*."""
+
+    def __init__(self, filesystem: arrow_fs.FileSystem, base: str, cache: Path) -> None:
+        self._fs = filesystem
+        self._base = base.rstrip("/")
+        self._cache = cache.expanduser().absolute()
+
+    def read(self, name: str) -> bytes | None:
+        """The object's bytes, or None where there is no such object."""
+        with _explained(f"read {self._path(name)}"):
+            try:
+                with self._fs.open_input_stream(self._path(name)) as stream:
+                    return bytes(stream.read())
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+
+    def replace(self, name: str, content: bytes) -> None:
+        """Put the object; a put is atomic."""
+        with _explained(f"write {self._path(name)}"):
+            self._fs.create_dir(self._path(name).rpartition("/")[0], recursive=True)
+            with self._fs.open_output_stream(self._path(name)) as stream:
+                stream.write(content)
+
+    def append(self, name: str, line: bytes) -> None:
+        """Read, add, put back: of two writers in the same instant one line may be lost."""
+        self.replace(name, (self.read(name) or b"") + line)
+
+    def directories(self, name: str) -> list[str]:
+        """The names of the prefixes directly below *name*, sorted."""
+        selector = arrow_fs.FileSelector(self._path(name), allow_not_found=True)
+        with _explained(f"list {self._path(name)}"):
+            found = self._fs.get_file_info(selector)
+            return sorted(info.base_name for info in found if info.type == arrow_fs.FileType.Directory)
+
+    def put_directory(self, source: Path, name: str) -> None:
+        """Upload every file, the manifest last; a failed upload is removed as far as the store lets us."""
+        if self.read(f"{name}/{MANIFEST_NAME}") is not None:
+            raise ArtifactConflict(f"{self._path(name)} exists already. Publish under a new version.")
+        files = sorted(_files_below(source), key=lambda file: (file == MANIFEST_NAME, file))
+        with _explained(f"write {self._path(name)}"):
+            try:
+                for file in files:
+                    self._upload(source / file, f"{name}/{file}")
+            except BaseException:
+                with suppress(OSError, ArrowException):
+                    self._fs.delete_dir(self._path(name))
+                raise
+
+    def local_directory(self, name: str) -> Path:
+        """Where the cache keeps *name*, fetched or not."""
+        return self._cache / name
+
+    def download(self, name: str, files: list[str]) -> bool:
+        """Fetch *files* beside the cached directory, then swap the two by renaming."""
+        target = self._cache / name
+        with _explained(f"fetch {self._path(name)} into {target}"):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix=STAGING_PREFIX, dir=target.parent) as staging:
+                fetched = Path(staging) / "fetched"
+                for file in files:
+                    self._download(f"{name}/{file}", fetched / file)
+                if target.exists():
+                    target.rename(Path(staging) / "replaced")
+                # Another process may have fetched the same files in between: then its copy stays.
+                with suppress(OSError):
+                    fetched.rename(target)
+        return True
+
+    def _path(self, name: str) -> str:
+        return f"{self._base}/{name}"
+
+    def _upload(self, source: Path, name: str) -> None:
+        self._fs.create_dir(self._path(name).rpartition("/")[0], recursive=True)
+        with source.open("rb") as file, self._fs.open_output_stream(self._path(name)) as stream:
+            shutil.copyfileobj(file, stream, 1 << 20)
+
+    def _download(self, name: str, target: Path) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with (
+            suppress(FileNotFoundError),
+            self._fs.open_input_stream(self._path(name)) as stream,
+            target.open("wb") as f,
+        ):
+            shutil.copyfileobj(stream, f, 1 << 20)
+
+
+def _files_below(directory: Path) -> list[str]:
+    """Every regular file below *directory*, as relative posix paths, sorted."""
+    return sorted(path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file())
+
+
+def _refuse_existing(target: Path) -> None:
+    if target.exists():
+        raise ArtifactConflict(f"{target} exists already. Publish under a new version.")
+
+
+def _sweep(directory: Path) -> None:
+    """Remove staging directories that nobody has touched for a day."""
+    for left in directory.glob(f"{STAGING_PREFIX}*"):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > _ABANDONED_AFTER_S:
+                shutil.rmtree(left, ignore_errors=True)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+_flush_directory = _flush
+
+
+@contextmanager
+def _explained(intent: str) -> Iterator[None]:
+    """Turn an operating system's or object store's refusal into advice."""
+    try:
+        yield
+    except (OSError, ArrowException) as error:
+        raise ArtifactStoreUnavailable(
+            f"Cannot {intent}: {error}. Check the path, its permissions, free space and the network, then retry."
+        ) from error
