@@ -117,10 +117,22 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class Retrieval:
-    """Candidates, and what there is to say about how they were found."""
+    """
+    Candidates, and what there is to say about how they were found.
+
+    Attributes:
+        candidates: The products in the running, in no order that counts.
+        truncated: Whether a retriever was cut off, so that more products may match.
+        answered: Whether any retriever could be asked; if not, no candidates does not mean that nothing matches.
+        stages: What each part did.
+        versions: What the candidates and their features depended on.
+        freshness: Which database answered and how fresh it was.
+        profile: The user, where the request names one.
+    """
 
     candidates: Candidates
     truncated: bool
+    answered: bool
     stages: list[Stage]
     versions: Versions
     freshness: Freshness

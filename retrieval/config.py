@@ -1,0 +1,35 @@
+"""How widely retrieval looks."""
+
+# Pydantic reads these annotations at run time.
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Limit = Annotated[int, Field(ge=1, le=10_000)]
+
+
+class RetrievalConfig(BaseModel):
+    """
+    Limits of candidate generation.
+
+    Attributes:
+        keyword_limit: Most candidates by words.
+        semantic_limit: Most candidates by meaning.
+        min_cosine: Least cosine between query and product for a candidate by meaning; what lies below is noise.
+        filter_widening: How many times the semantic limit is looked at when filters will drop some.
+        collaborative_limit: Most candidates by predicted preference.
+        similar_limit: Most candidates like given products.
+        popular_limit: Most candidates by popularity; more than the others, since a user may own many of them.
+        rrf_k: How slowly a lower rank loses weight in fusion.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    keyword_limit: Limit = 200
+    semantic_limit: Limit = 100
+    min_cosine: Annotated[float, Field(ge=-1, le=1)] = 0.2
+    filter_widening: Limit = 10
+    collaborative_limit: Limit = 200
+    similar_limit: Limit = 200
+    popular_limit: Limit = 500
+    rrf_k: Annotated[int, Field(ge=0, le=1000)] = 60

@@ -1,0 +1,45 @@
+"""Candidates by words: Postgres full-text search."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from contracts.candidates import Retrieved
+from contracts.requests import SearchRequest
+from storage.database import Database, ReadSource
+
+
+class KeywordRetriever:
+    """Finds the products whose text holds the query's words, those with all of them first."""
+
+    def __init__(self, database: Database, *, limit: int) -> None:
+        self._database = database
+        self._limit = limit
+
+    async def retrieve(self, request: SearchRequest) -> tuple[Retrieved, ReadSource]:
+        """
+        Return at most ``limit`` products that match *request* and its filters, best first, and who answered.
+
+        The score is ``ts_rank``, at least 0, no unit.
+
+        Raises:
+            DatabaseUnavailable: neither a read replica nor the primary answers.
+        """
+        rows = await self._database.fetch(
+            "keyword_candidates",
+            request.q,
+            self._limit,
+            request.category,
+            request.price_min,
+            request.price_max,
+            request.in_stock,
+        )
+        total = rows.records[0]["total"] if rows.records else 0
+        retrieved = Retrieved(
+            retriever="keyword",
+            product_ids=[record["product_id"] for record in rows.records],
+            scores=np.array([record["score"] for record in rows.records], dtype=np.float64),
+            truncated=total > len(rows.records),
+            source=rows.source.name,
+        )
+        return retrieved, rows.source

@@ -1,0 +1,30 @@
+"""What a database read says about itself: its stage and its freshness."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from contracts.stages import Stage
+from contracts.versions import Freshness
+from storage.database import ReadSource
+
+
+def read_stage(stage: Stage, sources: Sequence[ReadSource]) -> Stage:
+    """Return *stage* with the databases that answered; a read that left its replica for the primary says so."""
+    names = ",".join(sorted({source.name for source in sources}))
+    if any(source.diverted for source in sources) and stage.status == "ok":
+        return replace(stage, status="fallback", source=names, fallback="primary", cause="replica_lag")
+    return replace(stage, source=names)
+
+
+def read_freshness(sources: Sequence[ReadSource], *, index_age_s: int | None) -> Freshness:
+    """Return the freshness of an answer read from *sources*: the one that lags most speaks for all."""
+    if not sources:
+        return Freshness(index_age_s=index_age_s)
+    slowest = max(sources, key=lambda source: source.lag_ms or 0.0)
+    return Freshness(
+        read_from=slowest.name,
+        replica_lag_ms=None if slowest.lag_ms is None else round(slowest.lag_ms),
+        index_age_s=index_age_s,
+    )

@@ -1,0 +1,183 @@
+"""Candidates for a user, like some products, or popular; hydrated."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+from artifacts.active import ActiveArtifact
+from artifacts.embedding_index import EmbeddingIndex
+from artifacts.factors import Factors
+from contracts.candidates import Profile, Retrieval, Retrieved
+from contracts.deadline import Deadline
+from contracts.requests import RecommendationRequest
+from contracts.stages import Stage
+from retrieval.assembly import Found, assemble
+from retrieval.collaborative import CollaborativeRetriever
+from retrieval.config import RetrievalConfig
+from retrieval.hydration import Hydrator
+from retrieval.popular import PopularList, PopularRetriever
+from retrieval.profile import ProfileReader
+from retrieval.reads import read_stage
+from retrieval.similar import SimilarRetriever
+from retrieval.stage_run import not_requested, run_stage
+from storage.cache import Cache
+from storage.database import Database
+
+# What the profile and then the retrievers may each take of the time left, so that hydration still gets some.
+SHARE = 0.5
+
+
+class RecommendationRetrieval:
+    """
+    The recommendation half of retrieval: candidates only, no order.
+
+    Args:
+        factors: The collaborative artifact; None in a process that holds none and so can offer popularity only.
+        embeddings: The embedding index; None likewise.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        cache: Cache,
+        config: RetrievalConfig,
+        *,
+        factors: ActiveArtifact[Factors] | None = None,
+        embeddings: ActiveArtifact[EmbeddingIndex] | None = None,
+    ) -> None:
+        self._profiles = ProfileReader(database, factors)
+        self._collaborative = CollaborativeRetriever(limit=config.collaborative_limit)
+        self._similar = SimilarRetriever(limit=config.similar_limit, rrf_k=config.rrf_k)
+        self._popular = PopularRetriever(database, cache, limit=config.popular_limit)
+        self._hydrator = Hydrator(database)
+        self._factors = factors
+        self._embeddings = embeddings
+        self._rrf_k = config.rrf_k
+
+    def profile(self, user_id: str) -> Profile:
+        """Return what the factor model knows of the user, from memory; ``owned`` stays empty."""
+        return self._profiles.profile(user_id)
+
+    async def retrieve(self, request: RecommendationRequest, *, timeout_s: float) -> Retrieval:
+        """
+        Return the candidates for *request* within *timeout_s*. Stages tell what fails; nothing is raised.
+
+        Popular products stand in for a user nobody knows and for products nothing is like.
+        """
+        deadline = Deadline.in_seconds(timeout_s)
+        found, popular = await asyncio.gather(
+            self._for_its_subject(request, deadline), self._by_popularity(request, deadline)
+        )
+        return await self._assemble(_with_popular(found, popular, request), request, deadline)
+
+    async def popular(self, request: RecommendationRequest, *, timeout_s: float) -> Retrieval:
+        """Return popular products for *request*, whatever its type: what is left when nothing else can be asked."""
+        deadline = Deadline.in_seconds(timeout_s)
+        popular = await self._by_popularity(request, deadline)
+        return await self._assemble(_with_popular(Found(), popular, request), request, deadline)
+
+    async def _assemble(self, found: Found, request: RecommendationRequest, deadline: Deadline) -> Retrieval:
+        return await assemble(
+            found,
+            request,
+            deadline,
+            hydrator=self._hydrator,
+            rrf_k=self._rrf_k,
+            index=self._embeddings.current if self._embeddings else None,
+            cf=self._factors.current if self._factors else None,
+        )
+
+    async def _for_its_subject(self, request: RecommendationRequest, deadline: Deadline) -> Found:
+        """What there is for the request's user or products, leaving popularity aside."""
+        found = Found()
+        collaborative, similar = not_requested("collaborative"), not_requested("similar")
+        profile_stage = not_requested("profile")
+        retrieved: Retrieved | None = None
+        if request.user_id is not None and request.kind != "popular":
+            found.profile = await self._profiles.with_owned(request.user_id, timeout_s=deadline.left_s(SHARE))
+            profile_stage = found.profile.stage
+        if request.kind == "for_user" and found.profile is not None:
+            retrieved, collaborative = await self._by_preference(found.profile, request, deadline)
+        elif request.kind == "similar" and request.product_ids is not None:
+            retrieved, similar = await self._by_likeness(request.product_ids, deadline)
+            found.relevance = retrieved is not None and bool(retrieved.product_ids)
+        if retrieved is not None:
+            found.lists, found.answered = [retrieved], True
+        found.stages = [profile_stage, collaborative, similar]
+        return found
+
+    async def _by_preference(
+        self, profile: Profile, request: RecommendationRequest, deadline: Deadline
+    ) -> tuple[Retrieved | None, Stage]:
+        loaded = self._factors.of_version(profile.version) if self._factors and profile.version else None
+        if profile.vector is None or loaded is None:
+            missing = self._factors.cause if self._factors else "artifact_missing"
+            return None, Stage("collaborative", status="skipped", cause=missing or "unknown_user")
+        without = profile.owned | frozenset(request.exclude_ids)
+        return _noted(
+            await run_stage(
+                "collaborative",
+                self._collaborative.retrieve(loaded.value, profile.vector, without=without),
+                timeout_s=deadline.left_s(SHARE),
+            )
+        )
+
+    async def _by_likeness(self, product_ids: list[str], deadline: Deadline) -> tuple[Retrieved | None, Stage]:
+        factors = self._factors.current if self._factors else None
+        embeddings = self._embeddings.current if self._embeddings else None
+        return _noted(
+            await run_stage(
+                "similar",
+                self._similar.retrieve(
+                    product_ids,
+                    factors=factors.value if factors else None,
+                    embeddings=embeddings.value if embeddings else None,
+                ),
+                timeout_s=deadline.left_s(SHARE),
+            )
+        )
+
+    async def _by_popularity(
+        self, request: RecommendationRequest, deadline: Deadline
+    ) -> tuple[PopularList | None, list[Stage]]:
+        popular, stage = await run_stage("popular", self._popular.retrieve(request), timeout_s=deadline.left_s(SHARE))
+        if popular is None:
+            return None, [stage]
+        stage = replace(read_stage(stage, popular.sources), source=popular.retrieved.source)
+        _, stage = _noted((popular.retrieved, stage))
+        return popular, [stage, popular.cache] if popular.cache.degraded else [stage]
+
+
+def _with_popular(
+    found: Found, popular: tuple[PopularList | None, list[Stage]], request: RecommendationRequest
+) -> Found:
+    """*found* with the popular list: beside a user's candidates, in place of missing ones, aside when not needed."""
+    popular_list, stages = popular
+    if popular_list is None:
+        found.stages = [*found.stages, *stages]
+        return found
+    found.sources.extend(popular_list.sources)
+    found.answered = True
+    has_candidates = any(retrieved.product_ids for retrieved in found.lists)
+    if not has_candidates:
+        found.stages = [_popular_stands_in(stage) for stage in found.stages]
+    if not (has_candidates and request.kind == "similar"):
+        found.lists = [*found.lists, popular_list.retrieved]
+    found.stages = [*found.stages, *stages]
+    return found
+
+
+def _popular_stands_in(stage: Stage) -> Stage:
+    if stage.name in ("collaborative", "similar") and stage.cause not in (None, "not_requested"):
+        return replace(stage, status="fallback", fallback="popular")
+    return stage
+
+
+def _noted(result: tuple[Retrieved | None, Stage]) -> tuple[Retrieved | None, Stage]:
+    """A retriever's stage with its source; one that found nothing says so."""
+    retrieved, stage = result
+    if retrieved is None:
+        return result
+    stage = replace(stage, source=stage.source or retrieved.source)
+    return retrieved, stage if retrieved.product_ids or stage.cause else replace(stage, cause="no_match")

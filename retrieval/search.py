@@ -1,0 +1,100 @@
+"""Candidates for a query: keyword and semantic side by side, fused, hydrated."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+from artifacts.active import ActiveArtifact
+from artifacts.embedding_index import EmbeddingIndex
+from contracts.candidates import Retrieval, Retrieved
+from contracts.deadline import Deadline
+from contracts.requests import SearchRequest
+from contracts.stages import Stage
+from retrieval.assembly import Found, assemble
+from retrieval.config import RetrievalConfig
+from retrieval.hydration import Hydrator
+from retrieval.keyword import KeywordRetriever
+from retrieval.reads import read_stage
+from retrieval.semantic import SemanticRetriever
+from retrieval.stage_run import not_requested, run_stage
+from storage.database import Database
+
+# What the retrievers may take of the time left, so that hydration still gets some.
+RETRIEVER_SHARE = 0.6
+
+Outcome = tuple[Retrieved | None, Stage]
+
+
+class SearchRetrieval:
+    """The search half of retrieval: candidates only, no order."""
+
+    def __init__(self, database: Database, embeddings: ActiveArtifact[EmbeddingIndex], config: RetrievalConfig) -> None:
+        self._keyword = KeywordRetriever(database, limit=config.keyword_limit)
+        self._semantic = SemanticRetriever(embeddings, limit=config.semantic_limit, min_cosine=config.min_cosine)
+        self._hydrator = Hydrator(database)
+        self._embeddings = embeddings
+        self._config = config
+
+    async def retrieve(self, request: SearchRequest, *, timeout_s: float) -> Retrieval:
+        """
+        Return the candidates for *request* within *timeout_s*.
+
+        When the only retriever asked for fails, the other stands in. Stages tell what fails; nothing is raised.
+        """
+        deadline = Deadline.in_seconds(timeout_s)
+        found = await self._candidates(request, deadline)
+        index = self._embeddings.current
+        return await assemble(found, request, deadline, hydrator=self._hydrator, rrf_k=self._config.rrf_k, index=index)
+
+    async def _candidates(self, request: SearchRequest, deadline: Deadline) -> Found:
+        found = Found(relevance=True)
+        keyword: Outcome = (None, not_requested("keyword"))
+        semantic: Outcome = (None, not_requested("semantic"))
+        if request.mode == "hybrid":
+            keyword, semantic = await asyncio.gather(
+                self._by_keyword(request, deadline, found), self._by_meaning(request, deadline)
+            )
+        elif request.mode == "keyword":
+            keyword = await self._by_keyword(request, deadline, found)
+            if keyword[0] is None:
+                semantic = await self._by_meaning(request, deadline)
+        else:
+            semantic = await self._by_meaning(request, deadline)
+            if semantic[0] is None:
+                keyword = await self._by_keyword(request, deadline, found)
+        found.lists = [retrieved for retrieved, _ in (keyword, semantic) if retrieved is not None]
+        found.stages = [_stood_in_for(keyword[1], semantic), _stood_in_for(semantic[1], keyword)]
+        found.answered = bool(found.lists)
+        return found
+
+    async def _by_keyword(self, request: SearchRequest, deadline: Deadline, found: Found) -> Outcome:
+        result, stage = await run_stage(
+            "keyword", self._keyword.retrieve(request), timeout_s=deadline.left_s(RETRIEVER_SHARE)
+        )
+        if result is None:
+            return None, stage
+        retrieved, source = result
+        found.sources.append(source)
+        return retrieved, _unless_found(read_stage(stage, [source]), retrieved)
+
+    async def _by_meaning(self, request: SearchRequest, deadline: Deadline) -> Outcome:
+        widen = self._config.filter_widening if request.filtered else 1
+        retrieved, stage = await run_stage(
+            "semantic", self._semantic.retrieve(request.q, widen=widen), timeout_s=deadline.left_s(RETRIEVER_SHARE)
+        )
+        if retrieved is None:
+            return None, stage
+        return retrieved, _unless_found(replace(stage, source=retrieved.source), retrieved)
+
+
+def _unless_found(stage: Stage, retrieved: Retrieved) -> Stage:
+    """A retriever that found nothing says so, unless it has something worse to say."""
+    return stage if retrieved.product_ids or stage.cause else replace(stage, cause="no_match")
+
+
+def _stood_in_for(stage: Stage, other: Outcome) -> Stage:
+    """A retriever that failed names the one that answered."""
+    if stage.degraded and stage.status == "skipped" and other[0] is not None:
+        return replace(stage, status="fallback", fallback=other[1].name)
+    return stage
