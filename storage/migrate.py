@@ -15,6 +15,7 @@ from importlib import resources
 
 import asyncpg
 
+from storage.connection import Connection
 from storage.errors import DatabaseUnavailable, MigrationChanged, StorageError
 from storage.settings import StorageSettings
 
@@ -69,7 +70,7 @@ async def migrate(database_url: str) -> list[str]:
     return applied
 
 
-async def _apply_missing(connection: asyncpg.Connection[asyncpg.Record]) -> list[str]:
+async def _apply_missing(connection: Connection) -> list[str]:
     await connection.execute(
         "create table if not exists schema_migrations "
         "(name text primary key, checksum text not null, applied_at timestamptz not null default now())"

@@ -1,0 +1,111 @@
+"""A primary and a replica that the tests of this room may stop, pause and kill."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from cluster.child import wait_until
+from cluster.postgres import DATABASE, PostgresServer
+from storage.connection import Connection
+from storage.migrate import migrate
+from storage.settings import StorageSettings
+from tests.servers import Servers
+
+
+@dataclass(frozen=True)
+class BreakableServers:
+    """A migrated primary and its streaming replica; a test puts right what it breaks."""
+
+    primary: PostgresServer
+    replica: PostgresServer
+
+    @property
+    def settings(self) -> StorageSettings:
+        """Both addresses."""
+        return StorageSettings(self.primary.url(), (self.replica.url(),))
+
+    def restore(self) -> None:
+        """Start what is down, resume what is paused."""
+        for server in (self.primary, self.replica):
+            if server.process is None or server.process.poll() is not None:
+                server.start()
+            server.wait_ready()
+        self.replica.query("select pg_wal_replay_resume() where pg_is_wal_replay_paused()")
+        assert wait_until(self.replica.is_streaming, timeout_s=20)
+
+
+@pytest.fixture(scope="session")
+def _breakable_servers(servers: Servers) -> Iterator[BreakableServers]:
+    account = servers.primary.programs.account
+    # Socket paths are limited to 107 bytes, so not under pytest's own directory.
+    with tempfile.TemporaryDirectory(prefix="shortlist-break-", dir="/tmp") as name, contextlib.ExitStack() as stack:
+        directory = Path(name)
+        directory.chmod(0o711)
+        owned = [directory / "sockets", directory / "postgres"]
+        for path in owned:
+            path.mkdir(mode=0o700)
+            if account is not None:
+                os.chown(path, account.uid, account.gid)
+
+        def server(name: str, port: int) -> PostgresServer:
+            return PostgresServer(
+                name,
+                servers.primary.programs,
+                data=directory / "postgres" / name,
+                sockets=directory / "sockets",
+                port=port,
+                log=directory / f"{name}.log",
+                settings={"fsync": "off", "shared_buffers": "16MB"},
+            )
+
+        primary, replica = server("postgres-primary", 5432), server("postgres-replica-1", 5433)
+        primary.initialise()
+        primary.start()
+        stack.callback(primary.stop)
+        primary.wait_ready()
+        primary.create_database(DATABASE)
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(lambda: asyncio.run(migrate(primary.url()))).result()
+        replica.clone(primary)
+        replica.follow(primary)
+        replica.start()
+        stack.callback(replica.stop)
+        replica.wait_ready()
+        assert wait_until(replica.is_streaming, timeout_s=20)
+        yield BreakableServers(primary, replica)
+
+
+@pytest.fixture
+def breakable_servers(_breakable_servers: BreakableServers) -> Iterator[BreakableServers]:
+    """Both servers, well at the start of the test and put right after it."""
+    _breakable_servers.restore()
+    yield _breakable_servers
+    _breakable_servers.restore()
+
+
+@pytest.fixture
+async def connection(database_url: str) -> AsyncIterator[Connection]:
+    """A plain connection to an empty, migrated database."""
+    connection = await asyncpg.connect(database_url)
+    yield connection
+    await connection.close()
+
+
+async def eventually(condition: Callable[[], bool], *, within_s: float = 10.0) -> bool:
+    """Return whether *condition* comes true in time, without blocking the loop."""
+    deadline = asyncio.get_running_loop().time() + within_s
+    while not condition():
+        if asyncio.get_running_loop().time() > deadline:
+            return False
+        await asyncio.sleep(0.02)
+    return True
