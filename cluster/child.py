@@ -61,6 +61,7 @@ def spawn(
     def prepare() -> None:
         for ignored in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
             signal.signal(ignored, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
         if death_signal is not None:
             die_with_parent(death_signal, parent)
 

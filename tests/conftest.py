@@ -83,7 +83,7 @@ def servers() -> Iterator[Servers]:
         replica.start()
         stack.callback(replica.stop)
         valkey = ValkeyServer(
-            socket=directory / "valkey.sock", directory=directory / "valkey", log=directory / "valkey.log"
+            path=directory / "valkey.sock", directory=directory / "valkey", log=directory / "valkey.log"
         )
         valkey.start()
         stack.callback(valkey.stop)

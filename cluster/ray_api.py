@@ -1,0 +1,88 @@
+"""Ray's dashboard over HTTP: Serve applications, jobs, and whether it answers at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from cluster.errors import ClusterError
+
+
+class RayApi:
+    """
+    The REST interface of one Ray cluster.
+
+    Args:
+        address: ``http://host:port`` of the dashboard.
+        token: Ray's authentication token; None where the cluster asks for none.
+    """
+
+    def __init__(self, address: str, token: str | None) -> None:
+        self.address = address.rstrip("/")
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        self.client = httpx.Client(base_url=self.address, headers=headers, timeout=60.0, trust_env=False)
+
+    def answers(self) -> bool:
+        """Return whether the dashboard answers, and knows us."""
+        try:
+            return self.client.get("/api/version", timeout=2.0).is_success
+        except httpx.HTTPError:
+            return False
+
+    def applications(self, timeout_s: float = 60.0) -> dict[str, Any]:
+        """Return Serve's own account of every application, deployment and replica."""
+        return self._request("GET", "/api/serve/applications/", timeout_s=timeout_s)
+
+    def deploy(self, config: Mapping[str, Any]) -> None:
+        """Ask Serve for what *config* says; it works on it in the background."""
+        self._request("PUT", "/api/serve/applications/", body=config, timeout_s=120.0)
+
+    def submit(self, entrypoint: str, *, runtime_env: Mapping[str, Any], metadata: Mapping[str, str]) -> str:
+        """Start a job and return its id."""
+        body = {"entrypoint": entrypoint, "runtime_env": dict(runtime_env), "metadata": dict(metadata)}
+        return str(self._request("POST", "/api/jobs/", body=body)["submission_id"])
+
+    def job(self, submission_id: str) -> dict[str, Any]:
+        """Return the state of a job."""
+        return self._request("GET", f"/api/jobs/{submission_id}")
+
+    def job_logs(self, submission_id: str) -> str:
+        """Return everything the job has printed."""
+        return str(self._request("GET", f"/api/jobs/{submission_id}/logs").get("logs") or "")
+
+    def stop_job(self, submission_id: str) -> None:
+        """Ask a job to stop."""
+        self._request("POST", f"/api/jobs/{submission_id}/stop")
+
+    def _request(
+        self, method: str, path: str, *, body: Mapping[str, Any] | None = None, timeout_s: float = 60.0
+    ) -> dict[str, Any]:
+        try:
+            response = self.client.request(method, path, json=body, timeout=timeout_s)
+        except httpx.HTTPError as error:
+            raise ClusterError(
+                f"Ray's dashboard at {self.address} does not answer: {error or type(error).__name__}"
+            ) from error
+        if response.status_code in {401, 403}:
+            raise ClusterError(
+                f"Ray at {self.address} refuses the token. Set RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH to its file."
+            )
+        if response.is_error:
+            raise ClusterError(f"Ray at {self.address} refused {method} {path}: {response.text.strip()}")
+        answer = response.json() if response.content else {}
+        return answer if isinstance(answer, dict) else {}
+
+
+def token_from_environment(environ: Mapping[str, str] = os.environ) -> str | None:
+    """Return the token that Ray's own tools would use."""
+    if environ.get("RAY_AUTH_TOKEN"):
+        return environ["RAY_AUTH_TOKEN"].strip()
+    path = Path(environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
+    try:
+        return path.read_text().strip() or None
+    except OSError:
+        return None

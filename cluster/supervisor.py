@@ -1,0 +1,371 @@
+"""
+The process that starts the servers and Ray clusters of a local stack, watches them, and stops them.
+
+Started by `cluster.guard` as ``python -m cluster.supervisor OPTIONS``; it writes what it does to the state
+directory's ``supervisor.json`` and, in words, to ``logs/supervisor.log``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn, Protocol
+
+from cluster import child
+from cluster.account import database_account
+from cluster.errors import ClusterError
+from cluster.identity import ProcessIdentity
+from cluster.keeper import end_descendants
+from cluster.log_files import cut_long_logs
+from cluster.postgres import PostgresServer
+from cluster.postgres_programs import PostgresPrograms
+from cluster.ray_cluster import RayCluster, RayPlan
+from cluster.record import PartRecord, StackRecord, Step
+from cluster.restarts import Restarts
+from cluster.stack_options import StackOptions
+from cluster.state_directory import StateDirectory
+from cluster.valkey import ValkeyServer
+
+log = logging.getLogger("supervisor")
+
+PRIMARY_PORT = 5432
+REPLICA_PORT = 5433
+WATCH_S = 0.5
+CHORES_S = 10.0
+STREAMING_TIMEOUT_S = 30.0
+
+
+class Part(Protocol):
+    """A server or a Ray cluster."""
+
+    name: str
+    process: subprocess.Popen[bytes] | None
+
+    def start(self) -> None:
+        """Start without waiting."""
+
+    def answers(self) -> bool:
+        """Return whether it works."""
+
+    def wait_ready(self) -> None:
+        """Return once it works."""
+
+    def stop(self) -> None:
+        """Stop it."""
+
+
+class StopAsked(Exception):  # noqa: N818 - not an error: somebody asked
+    """A signal asked the supervisor to stop."""
+
+
+class Supervisor:
+    """
+    Everything that a local stack runs.
+
+    Args:
+        options: What was asked for.
+        state: Its state directory, prepared.
+    """
+
+    def __init__(self, options: StackOptions, state: StateDirectory) -> None:
+        self.options = options
+        self.state = state
+        account = database_account()
+        self.programs = PostgresPrograms.install(state.programs, account)
+        self.primary = self._postgres("postgres-primary", "primary", PRIMARY_PORT)
+        self.replica = self._postgres("postgres-replica-1", "replica-1", REPLICA_PORT)
+        self.replica.follow(self.primary)
+        self.valkey = ValkeyServer(
+            path=state.alias / "valkey.sock", directory=state.run / "valkey", log=state.logs / "valkey.log"
+        )
+        if not state.token.exists():
+            state.token.touch(mode=0o600)
+            state.token.write_text(secrets.token_hex(32))
+        self.serving = self._ray(
+            RayPlan("ray-serving", state.alias / "serve", options.dashboard_port, 16, 100_000_000, serves=True)
+        )
+        self.training = self._ray(
+            RayPlan(
+                "ray-training",
+                state.alias / "train",
+                options.training_dashboard_port,
+                max(4, os.cpu_count() or 1),
+                200_000_000,
+                serves=False,
+            )
+        )
+        self.running: dict[str, Part] = {}
+        self.restarts: dict[str, Restarts] = {}
+        self.due: dict[str, float] = {}
+        self.redeploy = False
+        self.next_chores = 0.0
+        host = "127.0.0.1" if options.http_host in {"0.0.0.0", "::"} else options.http_host  # noqa: S104 - compared
+        self.record = StackRecord(
+            guard=ProcessIdentity.of(os.getppid()),
+            supervisor=ProcessIdentity.of(os.getpid()),
+            url=f"http://{f'[{host}]' if ':' in host else host}:{options.http_port}",
+            http_host=options.http_host,
+            http_port=options.http_port,
+            database_url=self.primary.url(),
+            replica_urls=[self.replica.url()],
+            redis_url=self.valkey.url,
+            ports={part.name: part.ports for part in self._clusters()},
+            dashboard_url=f"http://127.0.0.1:{options.dashboard_port}" if "ray-serving" in options.parts else None,
+            training_dashboard_url=(
+                f"http://127.0.0.1:{options.training_dashboard_port}" if "ray-training" in options.parts else None
+            ),
+        )
+
+    def begin(self) -> None:
+        """
+        Start every part that was asked for and return once all of them work.
+
+        Raises:
+            ClusterError: one of them does not.
+        """
+        self.record.write(self.state.record)
+        clusters = self._clusters()
+        for cluster in clusters:
+            self._start(cluster)
+        if "valkey" in self.options.parts:
+            self._start(self.valkey)
+        if "postgres" in self.options.parts:
+            self._begin_postgres()
+        if "valkey" in self.options.parts:
+            self.valkey.wait_ready()
+        for cluster in clusters:
+            with self._step(f"{cluster.name} cluster"):
+                cluster.wait_ready()
+        self.record.condition = "ready"
+        self.record.write(self.state.record)
+        log.info("ready: %s", ", ".join(self.running))
+
+    def watch(self) -> NoReturn:
+        """Start again what dies, until a signal raises `StopAsked`."""
+        while True:
+            for part in self.running.values():
+                self._look_after(part)
+            if time.monotonic() > self.next_chores:
+                self.next_chores = time.monotonic() + CHORES_S
+                self._chores()
+            time.sleep(WATCH_S)
+
+    def end(self) -> None:
+        """Stop every part, Ray clusters first, and whatever they left."""
+        for cluster in (self.training, self.serving):
+            if cluster.process is not None:
+                cluster.process.send_signal(signal.SIGTERM)
+        parts: tuple[Part, ...] = (self.training, self.serving, self.valkey, self.replica, self.primary)
+        for part in parts:
+            with contextlib.suppress(OSError):
+                part.stop()
+        end_descendants()
+        log.info("stopped")
+
+    def _clusters(self) -> list[RayCluster]:
+        return [cluster for cluster in (self.serving, self.training) if cluster.name in self.options.parts]
+
+    def _begin_postgres(self) -> None:
+        primary, replica = self.primary, self.replica
+        with self._step("postgres primary"):
+            if not primary.exists:
+                primary.initialise()
+            self._start(primary)
+            primary.wait_ready()
+            primary.create_database()
+        with self._step("postgres replica"):
+            if not replica.exists or not replica.descends_from(primary) or replica.lost_its_place(primary):
+                log.info("%s: copying the primary", replica.name)
+                replica.clone(primary)
+            self._start(replica)
+            replica.wait_ready()
+            if not child.wait_until(replica.is_streaming, timeout_s=STREAMING_TIMEOUT_S):
+                log.warning("%s does not stream after %.0f s", replica.name, STREAMING_TIMEOUT_S)
+
+    def _start(self, part: Part) -> None:
+        part.start()
+        assert part.process is not None
+        self.running[part.name] = part
+        self.restarts.setdefault(part.name, Restarts())
+        ports = {
+            "postgres-primary": PRIMARY_PORT,
+            "postgres-replica-1": REPLICA_PORT,
+            "ray-serving": self.options.dashboard_port,
+            "ray-training": self.options.training_dashboard_port,
+        }
+        self.record.parts[part.name] = PartRecord(
+            process=ProcessIdentity.of(part.process.pid),
+            port=ports.get(part.name),
+            restarts=self.restarts[part.name].count,
+        )
+        self.record.write(self.state.record)
+        log.info("%s: started as process %d", part.name, part.process.pid)
+
+    def _look_after(self, part: Part) -> None:
+        """Start *part* again if it is dead and its pause is over."""
+        now = time.monotonic()
+        if part.process is not None:
+            status = part.process.poll()
+            if status is None:
+                return
+            part.process = None
+            pause = self.restarts[part.name].next_pause()
+            if pause is None:
+                self.due.pop(part.name, None)
+                log.error(
+                    "%s: ended with status %d too often; it stays down. See %s, then: shortlist down; shortlist up",
+                    part.name,
+                    status,
+                    self.state.logs / f"{part.name}.log",
+                )
+                return
+            self.due[part.name] = now + pause
+            log.error("%s: ended with status %d; starting it again in %.1f s", part.name, status, pause)
+        if self.due.get(part.name, float("inf")) <= now:
+            del self.due[part.name]
+            try:
+                self._start(part)
+            except (ClusterError, OSError):
+                log.exception("%s: did not start", part.name)
+            self.redeploy = self.redeploy or part is self.serving
+
+    def _chores(self) -> None:
+        for path in cut_long_logs(self.state.logs):
+            log.info("cut %s", path)
+        if "postgres" in self.options.parts:
+            self._mend_replica()
+        if self.redeploy and self.serving.answers():
+            self._deploy_again()
+        self._name_ray_logs()
+
+    def _mend_replica(self) -> None:
+        """Copy the primary again when it no longer keeps what the replica needs."""
+        replica, primary = self.replica, self.primary
+        if replica.process is None or replica.is_streaming() or not primary.answers():
+            return
+        try:
+            if replica.lost_its_place(primary):
+                log.error("%s: fell too far behind; copying the primary again", replica.name)
+                replica.stop()
+                replica.clone(primary)
+                self._start(replica)
+        except ClusterError:
+            log.exception("%s: could not be copied; trying again", replica.name)
+
+    def _deploy_again(self) -> None:
+        """Give a serving cluster that was started again what was deployed last."""
+        self.redeploy = False
+        if not self.state.serve_config.exists():
+            return
+        try:
+            self.serving.api.deploy(json.loads(self.state.serve_config.read_text()))
+            log.info("ray-serving: deployed %s again", self.state.serve_config)
+        except (ClusterError, ValueError):
+            self.redeploy = True
+            log.exception("ray-serving: could not deploy again; trying again")
+
+    def _name_ray_logs(self) -> None:
+        """Keep ``logs/<cluster>`` leading to the log directory of the cluster's session."""
+        for cluster in self._clusters():
+            sessions = sorted((self.state.run / cluster.plan.directory.name).glob("session_2*"))
+            link = self.state.logs / cluster.name
+            if sessions:
+                target = Path("..", "run", cluster.plan.directory.name, sessions[-1].name, "logs")
+                if not link.is_symlink() or link.readlink() != target:
+                    link.unlink(missing_ok=True)
+                    link.symlink_to(target)
+
+    @contextlib.contextmanager
+    def _step(self, name: str) -> Iterator[None]:
+        step = Step(name=name, started_at=time.time())
+        self.record.steps.append(step)
+        self.record.write(self.state.record)
+        yield
+        step.seconds = time.time() - step.started_at
+        self.record.write(self.state.record)
+
+    def _postgres(self, name: str, directory: str, port: int) -> PostgresServer:
+        return PostgresServer(
+            name,
+            self.programs,
+            data=self.state.postgres / directory,
+            sockets=self.state.sockets,
+            port=port,
+            log=self.state.logs / f"{name}.log",
+        )
+
+    def _ray(self, plan: RayPlan) -> RayCluster:
+        return RayCluster(
+            plan,
+            environment=settings(self.state, self.primary.url(), [self.replica.url()], self.valkey.url),
+            haproxy=self.state.alias / "h",
+            token=self.state.token,
+            log=self.state.logs / f"{plan.name}.log",
+        )
+
+
+def settings(state: StateDirectory, database_url: str, replica_urls: list[str], redis_url: str) -> dict[str, str]:
+    """Return the variables by which the graph and the training jobs find everything."""
+    return {
+        "SHORTLIST_DATABASE_URL": database_url,
+        "SHORTLIST_REPLICA_URLS": ",".join(replica_urls),
+        "SHORTLIST_REDIS_URL": redis_url,
+        "SHORTLIST_ARTIFACTS": str(state.artifacts),
+        "SHORTLIST_ARTIFACT_CACHE": str(state.artifact_cache),
+    }
+
+
+def listen(handler: Callable[[int, FrameType | None], None]) -> None:
+    """Call *handler* for every signal that asks to stop, also when it was ignored where we come from."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, handler)
+
+
+def main(arguments: Mapping[str, object]) -> int:
+    """Run a stack until a signal asks to stop; return the exit status."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    child.become_subreaper()
+
+    def ask(_number: int, _frame: FrameType | None) -> None:
+        listen(lambda _number, _frame: None)
+        raise StopAsked
+
+    listen(ask)
+    options = StackOptions.model_validate(arguments)
+    state = StateDirectory(Path(options.state_dir))
+    supervisor: Supervisor | None = None
+    status = 0
+    error: str | None = None
+    try:
+        supervisor = Supervisor(options, state)
+        supervisor.begin()
+        supervisor.watch()
+    except StopAsked:
+        log.info("asked to stop")
+    except (ClusterError, OSError) as failure:
+        log.exception("failed")
+        status, error = 1, str(failure)
+    if supervisor is not None:
+        supervisor.record.condition = "stopping"
+        supervisor.record.write(state.record)
+        supervisor.end()
+        supervisor.record.condition = "stopped" if status == 0 else "failed"
+        supervisor.record.error = error
+        supervisor.record.write(state.record)
+    state.unlink()
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main(json.loads(sys.argv[1])))
