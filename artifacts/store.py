@@ -115,7 +115,7 @@ class ArtifactStore:
 
     def publish(self, directory: Path, draft: ManifestDraft) -> Manifest:
         """
-        Make the files below *directory* a version; *directory* itself receives the manifest and otherwise stays.
+        Make the files below *directory* a version; *directory* itself stays as it is.
 
         Readers see the version when all of it is there. It is not activated.
 
@@ -129,8 +129,8 @@ class ArtifactStore:
             if path.is_file() and path.name != MANIFEST_NAME
         }
         manifest = Manifest(**draft.model_dump(), files=files)
-        (directory / MANIFEST_NAME).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        self._tree.put_directory(directory, f"{draft.kind}/{draft.version}")
+        content = manifest.model_dump_json(indent=2).encode() + b"\n"
+        self._tree.put_directory(directory, list(files), f"{draft.kind}/{draft.version}", content)
         return manifest
 
     def activate(self, kind: ArtifactKind, version: str) -> None:

@@ -41,8 +41,13 @@ class Tree(Protocol):
     def directories(self, name: str) -> list[str]:
         """The names of the directories directly below *name*, sorted; none where it does not exist."""
 
-    def put_directory(self, source: Path, name: str) -> None:
-        """Copy *source* to *name*; readers see all of it or none. Raises ArtifactConflict where *name* exists."""
+    def put_directory(self, source: Path, files: list[str], name: str, manifest: bytes) -> None:
+        """
+        Put *files* of *source* and the manifest below *name*; readers see all of it or none.
+
+        Raises:
+            ArtifactConflict: *name* exists.
+        """
 
     def local_directory(self, name: str) -> Path:
         """Where this machine keeps the files of *name*, present or not."""
@@ -81,7 +86,7 @@ class LocalTree:
             except BaseException:
                 Path(beside).unlink(missing_ok=True)
                 raise
-            _flush_directory(target.parent)
+            _flush(target.parent)
 
     def append(self, name: str, line: bytes) -> None:
         """Add one line; a single write to a file opened for appending is not torn by another writer."""
@@ -103,7 +108,7 @@ class LocalTree:
             except (FileNotFoundError, NotADirectoryError):
                 return []
 
-    def put_directory(self, source: Path, name: str) -> None:
+    def put_directory(self, source: Path, files: list[str], name: str, manifest: bytes) -> None:
         """Copy beside, flush to disk, rename; what a killed writer left behind is swept after a day."""
         target = self.root / name
         with _explained(f"write {target}"):
@@ -112,15 +117,17 @@ class LocalTree:
             staging = Path(tempfile.mkdtemp(prefix=f"{STAGING_PREFIX}{target.name}-", dir=target.parent))
             try:
                 staging.chmod(0o755)
-                for file in _files_below(source):
+                for file in files:
                     copy = staging / file
                     copy.parent.mkdir(parents=True, exist_ok=True)
                     shutil.copyfile(source / file, copy)
                     _flush(copy)
-                _flush_directory(staging)
+                (staging / MANIFEST_NAME).write_bytes(manifest)
+                _flush(staging / MANIFEST_NAME)
+                _flush(staging)
                 _refuse_existing(target)
                 staging.rename(target)
-                _flush_directory(target.parent)
+                _flush(target.parent)
             except BaseException:
                 shutil.rmtree(staging, ignore_errors=True)
                 raise
@@ -169,15 +176,15 @@ class ObjectTree:
             found = self._fs.get_file_info(selector)
             return sorted(info.base_name for info in found if info.type == arrow_fs.FileType.Directory)
 
-    def put_directory(self, source: Path, name: str) -> None:
+    def put_directory(self, source: Path, files: list[str], name: str, manifest: bytes) -> None:
         """Upload every file, the manifest last; a failed upload is removed as far as the store lets us."""
         if self.read(f"{name}/{MANIFEST_NAME}") is not None:
             raise ArtifactConflict(f"{self._path(name)} exists already. Publish under a new version.")
-        files = sorted(_files_below(source), key=lambda file: (file == MANIFEST_NAME, file))
         with _explained(f"write {self._path(name)}"):
             try:
                 for file in files:
                     self._upload(source / file, f"{name}/{file}")
+                self.replace(f"{name}/{MANIFEST_NAME}", manifest)
             except BaseException:
                 with suppress(OSError, ArrowException):
                     self._fs.delete_dir(self._path(name))
@@ -221,11 +228,6 @@ class ObjectTree:
             shutil.copyfileobj(stream, f, 1 << 20)
 
 
-def _files_below(directory: Path) -> list[str]:
-    """Every regular file below *directory*, as relative posix paths, sorted."""
-    return sorted(path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file())
-
-
 def _refuse_existing(target: Path) -> None:
     if target.exists():
         raise ArtifactConflict(f"{target} exists already. Publish under a new version.")
@@ -245,9 +247,6 @@ def _flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-_flush_directory = _flush
 
 
 @contextmanager
