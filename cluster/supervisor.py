@@ -22,13 +22,11 @@ from types import FrameType
 from typing import NoReturn, Protocol
 
 from cluster import child
-from cluster.account import database_account
 from cluster.errors import ClusterError
 from cluster.identity import ProcessIdentity
 from cluster.keeper import end_descendants
+from cluster.local_postgres import PRIMARY_PORT, REPLICA_PORT, LocalPostgres
 from cluster.log_files import cut_long_logs
-from cluster.postgres import PostgresServer
-from cluster.postgres_programs import PostgresPrograms
 from cluster.ray_cluster import RayCluster, RayPlan
 from cluster.record import PartRecord, StackRecord, Step
 from cluster.restarts import Restarts
@@ -38,8 +36,6 @@ from cluster.valkey import ValkeyServer
 
 log = logging.getLogger("supervisor")
 
-PRIMARY_PORT = 5432
-REPLICA_PORT = 5433
 WATCH_S = 0.5
 CHORES_S = 10.0
 STREAMING_TIMEOUT_S = 30.0
@@ -80,14 +76,10 @@ class Supervisor:
     def __init__(self, options: StackOptions, state: StateDirectory) -> None:
         self.options = options
         self.state = state
-        account = database_account()
-        self.programs = PostgresPrograms.install(state.programs, account)
-        self.primary = self._postgres("postgres-primary", "primary", PRIMARY_PORT)
-        self.replica = self._postgres("postgres-replica-1", "replica-1", REPLICA_PORT)
-        self.replica.follow(self.primary)
-        self.valkey = ValkeyServer(
-            path=state.alias / "valkey.sock", directory=state.run / "valkey", log=state.logs / "valkey.log"
-        )
+        servers = LocalPostgres.of(state)
+        self.primary = servers.primary
+        self.replica = servers.replica
+        self.valkey = ValkeyServer.of(state)
         if not state.token.exists():
             state.token.touch(mode=0o600)
             state.token.write_text(secrets.token_hex(32))
@@ -293,16 +285,6 @@ class Supervisor:
         yield
         step.seconds = time.time() - step.started_at
         self.record.write(self.state.record)
-
-    def _postgres(self, name: str, directory: str, port: int) -> PostgresServer:
-        return PostgresServer(
-            name,
-            self.programs,
-            data=self.state.postgres / directory,
-            sockets=self.state.sockets,
-            port=port,
-            log=self.state.logs / f"{name}.log",
-        )
 
     def _ray(self, plan: RayPlan) -> RayCluster:
         return RayCluster(

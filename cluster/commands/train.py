@@ -1,0 +1,51 @@
+"""``shortlist train``: run training jobs on the training cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from cluster.commands.options import Address, AsJson, StateDir, stack_at
+from cluster.console import Output
+from cluster.errors import UsageError
+from cluster.ray_api import RayApi, token_from_environment
+from cluster.training_run import JOBS, TrainingResult
+from cluster.training_run import train as train_one
+
+Jobs = Annotated[list[str] | None, typer.Argument(help=f"Any of {', '.join(JOBS)} [default: all, in this order].")]
+
+
+def train(jobs: Jobs = None, state_dir: StateDir = None, address: Address = None, as_json: AsJson = False) -> None:
+    """Submit training jobs as Ray jobs, follow them, and show the version and metrics of what each published."""
+    output = Output(as_json=as_json)
+    chosen = tuple(jobs or JOBS)
+    unknown = set(chosen) - set(JOBS)
+    if unknown:
+        raise UsageError(f"No such training job: {', '.join(sorted(unknown))}. There are {', '.join(JOBS)}.")
+    api = RayApi(address, token_from_environment()) if address else stack_at(state_dir, output).training()
+    results = train_with_progress(output, api, chosen)
+    output.answer(
+        {
+            "jobs": [
+                {"job": each.job, "submission_id": each.submission_id, "seconds": each.seconds, **each.result}
+                for each in results
+            ]
+        }
+    )
+
+
+def train_with_progress(output: Output, api: RayApi, jobs: Sequence[str]) -> list[TrainingResult]:
+    """Run *jobs* one after the other, show what they print, and return their results."""
+    results = []
+    for job in jobs:
+        with output.step(f"train {job}") as progress:
+            result = train_one(api, job, follow=progress.say)
+        metrics = result.result.get("metrics") or {}
+        described = ", ".join(
+            f"{name} {value:.4f}" if isinstance(value, float) else f"{name} {value}" for name, value in metrics.items()
+        )
+        output.tell(f"  {result.result.get('kind', job)} {result.result.get('version', '?')}  {described}")
+        results.append(result)
+    return results

@@ -1,0 +1,76 @@
+"""A training job on a Ray cluster, followed to its end."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from cluster.errors import TrainingFailed
+from cluster.ray_api import RayApi
+
+# Each is a module of training/; in this order, because the later ones take longer.
+JOBS = ("popularity", "collaborative", "embeddings")
+ENDED = {"SUCCEEDED", "FAILED", "STOPPED"}
+POLL_S = 0.5
+SHOWN_LINES = 30
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a job ended with: its last line of JSON, and how long it took."""
+
+    job: str
+    submission_id: str
+    seconds: float
+    result: dict[str, Any]
+
+
+def train(api: RayApi, job: str, *, follow: Callable[[str], None]) -> TrainingResult:
+    """
+    Run ``python -m training.<job>`` on the cluster and return what it printed last.
+
+    Args:
+        api: The training cluster; the project is on its PYTHONPATH.
+        job: One of `JOBS`.
+        follow: Called with each line that the job prints.
+
+    Raises:
+        TrainingFailed: the job failed; the message holds the end of its log.
+    """
+    began = time.monotonic()
+    submission = api.submit(f"python -m training.{job}", runtime_env={}, metadata={"shortlist_job": job})
+    shown = 0
+    try:
+        while True:
+            state = api.job(submission)
+            lines = api.job_logs(submission).splitlines()
+            for line in lines[shown:]:
+                if line.strip():
+                    follow(line.strip())
+            shown = len(lines)
+            if state["status"] in ENDED:
+                break
+            time.sleep(POLL_S)
+    except BaseException:
+        api.stop_job(submission)
+        raise
+    if state["status"] != "SUCCEEDED":
+        end = "\n".join(lines[-SHOWN_LINES:])
+        raise TrainingFailed(f"The {job} job {state['status'].lower()}: {state.get('message') or ''}\n{end}")
+    return TrainingResult(job, submission, round(time.monotonic() - began, 2), last_json(lines))
+
+
+def last_json(lines: list[str]) -> dict[str, Any]:
+    """Return the last line that is a JSON object, or an empty one."""
+    for line in reversed(lines):
+        if line.strip().startswith("{"):
+            try:
+                document = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(document, dict):
+                return document
+    return {}
