@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,7 @@ class OnnxEncoder:
             ArtifactCorrupt: the graph or the tokenizer cannot be loaded.
         """
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         try:
@@ -46,14 +47,17 @@ class OnnxEncoder:
             ) from error
         self._tokenizer.no_padding()
         self._inputs = {entry.name for entry in self._session.get_inputs()}
+        self._threads = threads
         self.dim = int(self._session.get_outputs()[0].shape[-1])
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return float32, shape (n, dim): row i is the L2-normalised vector of ``texts[i]``; n may be 0."""
-        rows = np.empty((len(texts), self.dim), dtype=np.float32)
-        for row, text in enumerate(texts):
-            rows[row] = self._encode_one(text)
-        return rows
+        if self._threads == 1 or len(texts) == 1:
+            rows = list(map(self._encode_one, texts))
+        else:
+            with ThreadPoolExecutor(self._threads) as pool:
+                rows = list(pool.map(self._encode_one, texts))
+        return np.array(rows, dtype=np.float32).reshape(len(texts), self.dim)
 
     def _encode_one(self, text: str) -> NDArray[np.float32]:
         tokens = self._tokenizer.encode(text)

@@ -1,1 +1,1 @@
-"""Jobs for the training cluster: events and products in, artifacts out."""
+"""The jobs that turn events and products into artifacts. Nothing that serves imports this room."""

@@ -1,0 +1,75 @@
+"""The flags that every job has, and the errors that a job ends with."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import asyncpg
+
+from artifacts.errors import ArtifactError
+from artifacts.store import CACHE_VARIABLE, ROOT_VARIABLE, ArtifactStore
+from storage.errors import StorageError
+from training.errors import TrainingError
+
+RUNS_VARIABLE = "SHORTLIST_TRAINING_RUNS"
+
+
+def job_parser(program: str, description: str) -> argparse.ArgumentParser:
+    """A parser with the flags that every job has."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {program}",
+        description=description,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        epilog="Events and products are read from SHORTLIST_REPLICA_URLS, else from SHORTLIST_DATABASE_URL.",
+    )
+    root = os.environ.get(ROOT_VARIABLE) or None
+    parser.add_argument("--root", default=root, required=root is None, help=f"artifact root; {ROOT_VARIABLE} if set")
+    parser.add_argument(
+        "--no-activate", dest="activate", action="store_false", help="publish the version without putting it into use"
+    )
+    return parser
+
+
+def add_runs(parser: argparse.ArgumentParser) -> None:
+    """Add the flag of the jobs that are Ray Train runs."""
+    parser.add_argument(
+        "--runs",
+        default=os.environ.get(RUNS_VARIABLE),
+        help=f"where Ray Train keeps its runs: a directory or URI; {RUNS_VARIABLE} if set, else <root>/runs",
+    )
+
+
+def positive(text: str) -> float:
+    """A flag's value that must be above 0 and finite."""
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
+    return value
+
+
+def store_at(root: str) -> ArtifactStore:
+    """The artifact store of the ``--root`` flag."""
+    return ArtifactStore(root, cache=os.environ.get(CACHE_VARIABLE) or None)
+
+
+def runs_at(root: str, runs: str | None, kind: str) -> str:
+    """Where Ray Train keeps the runs of *kind*: absolute, or a URI."""
+    where = f"{runs or root.rstrip('/') + '/runs'}/{kind}"
+    return where if "://" in where else str(Path(where).expanduser().absolute())
+
+
+def run_job(job: Callable[[], None]) -> None:
+    """Run *job*; an error that advises its reader ends the process with that advice and exit code 1."""
+    try:
+        job()
+    except (ArtifactError, StorageError, TrainingError) as error:
+        sys.exit(f"{type(error).__name__}: {error}")
+    except (ConnectionError, TimeoutError, FileNotFoundError, asyncpg.PostgresConnectionError) as error:
+        sys.exit(
+            f"The database does not answer ({error!r}). "
+            "Check SHORTLIST_DATABASE_URL and SHORTLIST_REPLICA_URLS, and that the servers run."
+        )

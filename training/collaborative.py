@@ -1,0 +1,101 @@
+"""
+The collaborative job: events in, user and item factors out.
+
+Run it as ``ray job submit ... -- python -m training.collaborative``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+
+import pyarrow as pa
+import ray
+from ray.train.data_parallel_trainer import DataParallelTrainer
+
+from artifacts.manifest import DataWindow, ManifestDraft, new_version
+from storage.settings import StorageSettings
+from training.als import HOLDOUT_AT_LEAST, HOLDOUT_SHARE, AlsSettings
+from training.arguments import add_runs, job_parser, run_job, runs_at, store_at
+from training.errors import NothingToTrainOn
+from training.event_weights import query_arguments, weights_in_manifest
+from training.factor_run import train_factors
+from training.interactions import INTERACTION_COLUMNS
+from training.progress import Stopwatch, conclude, say
+from training.queries import QUERIES
+from training.reading import arrow_table, reading
+from training.run import connect, one_worker, run_config, trained
+
+
+async def read_interactions(settings: StorageSettings) -> tuple[pa.Table, DataWindow]:
+    """
+    Return the interactions of all users, with `INTERACTION_COLUMNS`, and the span of time they come from.
+
+    Raises:
+        NothingToTrainOn: there are none.
+    """
+    async with reading(settings) as connection:
+        window = await connection.fetchrow(QUERIES["event_window"])
+        table = await arrow_table(connection, QUERIES["interactions"], *query_arguments(), columns=INTERACTION_COLUMNS)
+    if window is None or window["began"] is None or not table.num_rows:
+        raise NothingToTrainOn("There are no events on products of the catalogue. Load some, then run the job again.")
+    return table, DataWindow(start=window["began"], end=window["ended"])
+
+
+def train(flags: argparse.Namespace) -> None:
+    """Train, publish and activate one ``collaborative`` version."""
+    store, watch, version = store_at(flags.root), Stopwatch(), new_version()
+    settings = AlsSettings(flags.factors, flags.alpha, flags.regularization, flags.iterations, flags.seed)
+    say(f"collaborative {version}: reading events")
+    table, window = asyncio.run(read_interactions(StorageSettings.from_environment()))
+    watch.lap("read")
+    say(f"fitting {settings.factors} factors to {table.num_rows} interactions")
+    connect()
+    trainer = DataParallelTrainer(
+        train_factors,
+        train_loop_config={"interactions": ray.put(table), "settings": settings.as_parameters()},
+        scaling_config=one_worker(),
+        run_config=run_config(version, runs_at(flags.root, flags.runs, "collaborative")),
+    )
+    with trained(trainer) as (directory, report):
+        watch.lap("run")
+        draft = ManifestDraft(
+            kind="collaborative",
+            version=version,
+            dim=settings.factors,
+            metric="dot",
+            counts=report["counts"],
+            parameters={
+                "als": settings.as_parameters(),
+                "event_weights": weights_in_manifest(),
+                "cf_transform": report["cf_transform"],
+                "holdout": {"share": HOLDOUT_SHARE, "at_least": HOLDOUT_AT_LEAST, "by": "last of each user"},
+            },
+            data_window=window,
+            metrics=report["metrics"],
+            parent=store.active_version("collaborative"),
+            seconds=watch.seconds | report["seconds"],
+        )
+        manifest = store.publish(directory, draft)
+    if flags.activate:
+        store.activate("collaborative", version)
+    say(f"collaborative {version} is {'active' if flags.activate else 'published'}")
+    conclude(manifest)
+
+
+def main() -> None:
+    """Read the flags and run the job."""
+    defaults = AlsSettings()
+    parser = job_parser("training.collaborative", "Train user and item factors by implicit ALS.")
+    add_runs(parser)
+    parser.add_argument("--factors", type=int, default=defaults.factors, help="dimension of the factors")
+    parser.add_argument("--alpha", type=float, default=defaults.alpha, help="weight of a confidence of 1")
+    parser.add_argument("--regularization", type=float, default=defaults.regularization, help="lambda")
+    parser.add_argument("--iterations", type=int, default=defaults.iterations, help="rounds of alternation")
+    parser.add_argument("--seed", type=int, default=defaults.seed, help="start of the random numbers")
+    flags = parser.parse_args()
+    run_job(lambda: train(flags))
+
+
+if __name__ == "__main__":
+    main()

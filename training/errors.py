@@ -1,0 +1,32 @@
+"""
+What can keep a job from making an artifact.
+
+    TrainingError
+    ├── NothingToTrainOn    load products and events first
+    ├── QualityTooLow       the new artifact is worse than its gate allows; nothing was published
+    ├── RunFailed           the Ray Train run ended without an artifact
+    └── ClusterNotFound     there is no Ray cluster to run in
+"""
+# ruff: noqa: N818  the names read as what happened, as in `except QualityTooLow`
+
+from __future__ import annotations
+
+
+class TrainingError(Exception):
+    """A job could not make its artifact."""
+
+
+class NothingToTrainOn(TrainingError):
+    """The database holds no events or products to learn from; load some, then run the job again."""
+
+
+class QualityTooLow(TrainingError):
+    """What was trained is worse than its gate allows; the version in use stays."""
+
+
+class RunFailed(TrainingError):
+    """The Ray Train run ended without an artifact; its own error is above."""
+
+
+class ClusterNotFound(TrainingError):
+    """No Ray cluster answers; submit the job to one, or set RAY_ADDRESS."""

@@ -1,0 +1,57 @@
+"""Whole result sets from Postgres into Arrow, by COPY: no object a row."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+import pyarrow as pa
+from pyarrow import csv
+
+from storage.settings import StorageSettings
+
+
+@asynccontextmanager
+async def reading(settings: StorageSettings) -> AsyncIterator[asyncpg.Connection]:
+    """
+    A connection to read from inside one snapshot: the first read replica that answers, else the primary.
+
+    Raises:
+        OSError: none of them answers.
+    """
+    connection = await _first_that_answers([*settings.replica_urls, settings.database_url])
+    try:
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            yield connection
+    finally:
+        await connection.close()
+
+
+async def arrow_table(
+    connection: asyncpg.Connection, query: str, *arguments: object, columns: dict[str, pa.DataType]
+) -> pa.Table:
+    """Return the rows of *query*, which yields *columns* in this order; an empty field is null, a quoted one text."""
+    content = io.BytesIO()
+    await connection.copy_from_query(query.rstrip(";\n "), *arguments, output=content, format="csv", force_quote=None)
+    content.seek(0)
+    if not content.getbuffer().nbytes:
+        return pa.schema(columns.items()).empty_table()
+    return csv.read_csv(
+        content,
+        read_options=csv.ReadOptions(column_names=list(columns)),
+        parse_options=csv.ParseOptions(newlines_in_values=True),
+        convert_options=csv.ConvertOptions(
+            column_types=columns, null_values=[""], strings_can_be_null=True, quoted_strings_can_be_null=False
+        ),
+    )
+
+
+async def _first_that_answers(urls: list[str]) -> asyncpg.Connection:
+    for url in urls[:-1]:
+        try:
+            return await asyncpg.connect(url, timeout=5, server_settings={"application_name": "training"})
+        except (OSError, asyncpg.PostgresError, TimeoutError):
+            print(f"A read replica does not answer; trying the next of {len(urls)} databases.", flush=True)
+    return await asyncpg.connect(urls[-1], timeout=5, server_settings={"application_name": "training"})

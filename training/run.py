@@ -1,0 +1,78 @@
+"""One Ray Train run whose checkpoint is the artifact."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.train import CheckpointConfig, RunConfig, ScalingConfig, TrainingFailedError
+from ray.train.data_parallel_trainer import DataParallelTrainer
+
+from training.errors import ClusterNotFound, RunFailed
+
+Report = dict[str, Any]
+
+
+def connect() -> None:
+    """
+    Connect to the Ray cluster that this job was submitted to.
+
+    Raises:
+        ClusterNotFound: none answers.
+    """
+    if ray.is_initialized():
+        return
+    try:
+        ray.init(address="auto", logging_level=logging.WARNING)
+    except ConnectionError as error:
+        raise ClusterNotFound(
+            f"No Ray cluster answers at {os.environ.get('RAY_ADDRESS', 'this machine')}. "
+            "Submit the job with `ray job submit`, or set RAY_ADDRESS to the training cluster."
+        ) from error
+
+
+def run_config(version: str, storage_path: str) -> RunConfig:
+    """A run named after the version it makes, kept below *storage_path*."""
+    return RunConfig(name=version, storage_path=storage_path, checkpoint_config=CheckpointConfig(num_to_keep=1))
+
+
+def one_worker() -> ScalingConfig:
+    """One worker on one CPU: the fit and the encoding of this size are not worth a process group."""
+    return ScalingConfig(num_workers=1, resources_per_worker={"CPU": 1})
+
+
+def need_cpus(count: int) -> None:
+    """
+    Refuse to start a run that would wait for ever.
+
+    Raises:
+        ClusterNotFound: the cluster has fewer CPUs than the run takes at once.
+    """
+    cpus = ray.cluster_resources().get("CPU", 0)  # type: ignore[no-untyped-call]
+    if cpus < count:
+        raise ClusterNotFound(
+            f"The cluster has {cpus:g} CPUs, this job needs {count}. Start it with --num-cpus={count}."
+        )
+
+
+@contextmanager
+def trained(trainer: DataParallelTrainer) -> Iterator[tuple[Path, Report]]:
+    """
+    Run *trainer* to its end; yield the directory of its checkpoint and what was reported with it.
+
+    Raises:
+        RunFailed: the run failed, or reported no checkpoint.
+    """
+    try:
+        result = trainer.fit()
+    except TrainingFailedError as error:
+        raise RunFailed(f"{error} The run's directory is {trainer.run_config.storage_path}.") from error
+    if result.checkpoint is None or result.metrics is None:
+        raise RunFailed(f"The run in {result.path} reported no checkpoint.")
+    with result.checkpoint.as_directory() as directory:
+        yield Path(directory), result.metrics
