@@ -137,3 +137,17 @@ class Retrieval:
     versions: Versions
     freshness: Freshness
     profile: Profile | None = None
+
+    @classmethod
+    def empty(cls, stages: list[Stage]) -> Retrieval:
+        """The retrieval of a part that could not be asked."""
+        none = np.empty(0)
+        nothing = np.empty(0, dtype=np.bool_)
+        return cls(
+            candidates=Candidates([], search=none, popularity=none, age_days=none, in_stock=nothing, hidden=nothing),
+            truncated=False,
+            answered=False,
+            stages=stages,
+            versions=Versions(),
+            freshness=Freshness(),
+        )

@@ -42,14 +42,12 @@ class Explanation:
     How one score came about: the contributions add up to it.
 
     Attributes:
-        features: Name to value in [0, 1]; None where absent.
         weights: The effective weights, after an absent feature's weight went to the present ones.
         contributions: Name to feature x weight, six decimals.
         rules: The rules that touched this hit.
         retrievers: Who found it, at which rank, with which raw score.
     """
 
-    features: dict[str, float | None]
     weights: dict[str, float]
     contributions: dict[str, float]
     rules: list[str]
@@ -58,12 +56,23 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True)
 class RankedHit:
-    """One product in its place; *rank* counts from 1 over the whole order, *score* has six decimals."""
+    """
+    One product in its place.
+
+    Attributes:
+        product_id: The product.
+        rank: From 1, over the whole order.
+        score: Six decimals.
+        retriever: Who placed it highest.
+        features: Name to value in [0, 1]; None where absent.
+        explanation: How the score came about, when asked for.
+    """
 
     product_id: str
     rank: int
     score: float
     retriever: RetrieverName | None
+    features: dict[str, float | None]
     explanation: Explanation | None = None
 
 

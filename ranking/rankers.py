@@ -129,7 +129,6 @@ def _page(
         explanation = None
         if request.explain:
             explanation = Explanation(
-                features={name: _value(values[row]) for name, values in features.items()},
                 weights={name: round(float(values[row]), 6) for name, values in scores.effective_weights.items()},
                 contributions={name: int(parts[row]) / MICROS for name, parts in scores.contributions.items()},
                 rules=[],
@@ -145,6 +144,7 @@ def _page(
                 rank=place,
                 score=int(scores.micros[row]) / MICROS,
                 retriever=_best_retriever(kept, row),
+                features={name: _value(values[row]) for name, values in features.items()},
                 explanation=explanation,
             )
         )

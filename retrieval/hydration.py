@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import asyncpg
 import numpy as np
@@ -13,7 +14,9 @@ import numpy as np
 from contracts.candidates import Candidates
 from contracts.requests import ReadRequest
 from retrieval.fusion import Fused
+from retrieval.product_view import product_view
 from storage.database import Database, ReadSource
+from storage.errors import DatabaseUnavailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +71,28 @@ class Hydrator:
             sources=(products.source, popularity.source, active.source, position.source),
         )
 
-    async def products(self, product_ids: Sequence[str]) -> tuple[dict[str, asyncpg.Record], ReadSource]:
+    async def products(self, product_ids: Sequence[str]) -> tuple[dict[str, dict[str, Any]], ReadSource]:
         """
-        Return the rows of those *product_ids* that exist, by id, and the database that answered.
+        Return those *product_ids* that exist, as clients see them, by id; and the database that answered.
 
         Raises:
             DatabaseUnavailable: neither a read replica nor the primary answers.
         """
         rows = await self._database.fetch("products_by_id", list(product_ids))
-        return {row["id"]: row for row in rows.records}, rows.source
+        return {row["id"]: product_view(row) for row in rows.records}, rows.source
+
+    async def product_as_written(self, product_id: str) -> dict[str, Any] | None:
+        """
+        Return one product as last written, or None: from the primary, or from a read replica while that is down.
+
+        Raises:
+            DatabaseUnavailable: no database answers.
+        """
+        try:
+            records = await self._database.fetch_primary("products_by_id", [product_id])
+        except DatabaseUnavailable:
+            records = (await self._database.fetch("products_by_id", [product_id])).records
+        return product_view(records[0]) if records else None
 
 
 def without_features(fused: Fused, *, relevance: bool) -> Candidates:

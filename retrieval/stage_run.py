@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from artifacts.errors import ArtifactCorrupt, ArtifactMissing
 from contracts.stages import Cause, Stage, StageName
-from storage.errors import StorageError
+from storage.errors import PoolTimeout, QueryTimeout, StorageError
 
 Result = TypeVar("Result")
 
@@ -46,12 +46,14 @@ async def run_stage(name: StageName, work: Awaitable[Result], *, timeout_s: floa
 
 def cause_of(error: BaseException) -> Cause:
     """The cause, of the closed list, that *error* amounts to."""
-    if isinstance(error, TimeoutError):
+    if isinstance(error, TimeoutError | QueryTimeout):
         return "timeout"
     if isinstance(error, ArtifactCorrupt):
         return "artifact_corrupt"
     if isinstance(error, ArtifactMissing):
         return "artifact_missing"
+    if isinstance(error, PoolTimeout):
+        return "overloaded"
     return "unavailable"
 
 

@@ -1,0 +1,51 @@
+"""What the gateway answers a read with, before it becomes JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from contracts.ranked import RankedPage
+from contracts.stages import Stage
+from contracts.versions import Freshness, Versions
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """
+    One page of hits with everything there is to say about it.
+
+    Attributes:
+        page: The hits in order.
+        products: Product id to its attributes; a hit whose product vanished meanwhile is not in it. None when the
+            attributes could not be read.
+        truncated: Whether a retriever was cut off, so that the total is a lower bound.
+        answered: Whether any retriever could be asked; if not, there is nothing to show.
+        stages: What each part did, in the order data flows.
+        versions: What the order depended on.
+        freshness: Which database answered and how fresh it was.
+    """
+
+    page: RankedPage
+    products: Mapping[str, Mapping[str, Any]] | None
+    truncated: bool
+    answered: bool
+    stages: list[Stage]
+    versions: Versions
+    freshness: Freshness
+
+    @property
+    def degraded(self) -> bool:
+        """Whether any part did not do its work."""
+        return any(stage.degraded for stage in self.stages)
+
+    @property
+    def missed_deadline(self) -> bool:
+        """Whether there is nothing to show because the time ran out."""
+        return not self.answered and any(stage.cause == "timeout" for stage in self.stages)
+
+    @property
+    def may_differ(self) -> bool:
+        """Whether the hits may differ from those of a healthy answer."""
+        return any(stage.may_change_hits for stage in self.stages)

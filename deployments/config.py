@@ -1,0 +1,52 @@
+"""The arguments of the graph, as given under ``args:`` in the Serve configuration."""
+
+# Pydantic reads these annotations at run time.
+import hashlib
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ranking.config import RankingConfig
+from retrieval.config import RetrievalConfig
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+class GatewayConfig(BaseModel):
+    """
+    How the gateway spends a request's time and guards itself.
+
+    Attributes:
+        retrieve_share: What retrieval may take of the time left.
+        rank_share: What ranking may then take of the time left.
+        write_timeout_s: Seconds a write may take.
+        max_in_flight: Requests a gateway replica works on at once; beyond them it answers 429. Keep it below Serve's
+            own ``max_ongoing_requests``, whose answer is not a problem document.
+        max_body_bytes: Largest request body.
+        impression_buffer: Most impressions waiting to be written; beyond them the oldest are dropped and counted.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    retrieve_share: Share = 0.7
+    rank_share: Share = 0.7
+    write_timeout_s: Annotated[float, Field(gt=0, le=300)] = 30.0
+    max_in_flight: Annotated[int, Field(ge=1)] = 100
+    max_body_bytes: Annotated[int, Field(ge=1024)] = 10 * 1024 * 1024
+    impression_buffer: Annotated[int, Field(ge=1)] = 10_000
+
+
+class GraphConfig(BaseModel):
+    """What an operator may change about the graph; how many replicas run, and where, is Serve's part of the file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    gateway: GatewayConfig = GatewayConfig()
+    retrieval: RetrievalConfig = RetrievalConfig()
+    ranking: RankingConfig = RankingConfig()
+
+    @property
+    def version(self) -> str:
+        """The first 12 hexadecimal digits of the SHA-256 of what shapes answers: gateway and retrieval settings."""
+        text = self.gateway.model_dump_json() + self.retrieval.model_dump_json()
+        return hashlib.sha256(text.encode()).hexdigest()[:12]

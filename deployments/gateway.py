@@ -1,0 +1,191 @@
+"""The gateway deployment: HTTP in front, the other deployments behind. It validates and orchestrates."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import orjson
+from fastapi import FastAPI
+from ray import serve
+from ray.serve.handle import DeploymentHandle
+
+from catalogue.events import Event
+from catalogue.impressions import Impression
+from catalogue.products import BatchProduct
+from contracts.answers import Answer
+from contracts.requests import RecommendationRequest, SearchRequest
+from deployments.config import GraphConfig
+from deployments.hop import HopFailed, call
+from deployments.http.api import http_api
+from deployments.http.problems import unavailable
+from deployments.impression_log import ImpressionLog
+from deployments.options import INGRESS
+from deployments.read_path import ReadPath
+from deployments.stores import open_cache, open_database
+from retrieval.hydration import Hydrator
+from retrieval.recommendation import RecommendationRetrieval
+from storage.errors import CacheUnavailable, DatabaseUnavailable
+
+STATUS_TIMEOUT_S = 1.0
+
+
+@serve.deployment(name="gateway", **INGRESS)
+@serve.ingress()
+class GatewayDeployment:
+    """Answers over HTTP; holds a database pool for hydration, so that a hit costs one read and no hop."""
+
+    async def __init__(  # type: ignore[misc]  # Serve awaits it
+        self,
+        search: DeploymentHandle[Any],
+        recommendation: DeploymentHandle[Any],
+        ranking: DeploymentHandle[Any],
+        ingestion: DeploymentHandle[Any],
+        config: GraphConfig,
+    ) -> None:
+        self._config = config
+        self._ingestion = ingestion
+        self._database = await open_database("gateway")
+        self._cache = open_cache()
+        self._hydrator = Hydrator(self._database)
+        self._reads = ReadPath(
+            search=search,
+            recommendation=recommendation,
+            ranking=ranking,
+            fallback=RecommendationRetrieval(self._database, self._cache, config.retrieval),
+            hydrator=self._hydrator,
+            config=config,
+        )
+        self._impressions = ImpressionLog(self._record, capacity=config.gateway.impression_buffer)
+        self._impressions.start()
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        """The HTTP application, built in the replica so that it is bound to this object."""
+        gateway = self._config.gateway
+        return http_api(self, max_body_bytes=gateway.max_body_bytes, max_in_flight=gateway.max_in_flight)
+
+    async def search(self, request: SearchRequest, *, offset: int, request_id: str) -> Answer:
+        """Answer a search and note what it showed."""
+        answer = await self._reads.searched(request, offset=offset)
+        self._shown(answer, "search", request_id, user_id=request.user_id, query=request.q)
+        return answer
+
+    async def recommend(self, request: RecommendationRequest, *, offset: int, request_id: str) -> Answer:
+        """Answer a request for recommendations and note what it showed."""
+        answer = await self._reads.recommended(request, offset=offset)
+        self._shown(answer, "recommendations", request_id, user_id=request.user_id, query=None)
+        return answer
+
+    async def product(self, product_id: str) -> Mapping[str, Any] | None:
+        """Return a product as last written, or None; raises Problem 503 when no database answers."""
+        try:
+            products = await self._hydrator.product_as_written(product_id)
+        except DatabaseUnavailable as error:
+            raise unavailable("The catalogue", cause="unavailable") from error
+        return products
+
+    async def put_products(self, products: list[BatchProduct]) -> int:
+        """Write products; return how many changed."""
+        return int(await self._write("put_products", products))
+
+    async def delete_product(self, product_id: str) -> bool:
+        """Delete a product; return whether it was there."""
+        return bool(await self._write("delete_product", product_id))
+
+    async def add_events(self, events: list[Event]) -> tuple[int, int]:
+        """Write events; return how many were new and how many were there already."""
+        accepted, duplicates = await self._write("add_events", events)
+        return accepted, duplicates
+
+    async def sample_users(self, limit: int) -> list[str]:
+        """Return users with many events."""
+        try:
+            rows = await self._database.fetch("sample_users", limit)
+        except DatabaseUnavailable as error:
+            raise unavailable("The list of users", cause="unavailable") from error
+        return [str(row["user_id"]) for row in rows.records]
+
+    async def ready(self) -> bool:
+        """Return whether anything can be answered: a database answers, or search holds an index."""
+        if any(endpoint.healthy for endpoint in self._database.status()):
+            return True
+        return bool((await self._status(self._reads.search)).get("version"))
+
+    async def health(self) -> Mapping[str, Any]:
+        """Return the state of every part as this replica sees it."""
+        databases = {endpoint.name: orjson.loads(orjson.dumps(endpoint)) for endpoint in self._database.status()}
+        cache, *deployments = await asyncio.gather(
+            self._cache_status(),
+            self._status(self._reads.search),
+            self._status(self._reads.recommendation),
+            self._status(self._reads.ranking),
+            self._status(self._ingestion),
+        )
+        parts = dict(zip(("search", "recommendation", "ranking", "ingestion"), deployments, strict=True))
+        well = (
+            all(endpoint["healthy"] for endpoint in databases.values())
+            and cache["healthy"]
+            and all(part["healthy"] for part in parts.values())
+        )
+        return {
+            "status": "ok" if well else "degraded",
+            "databases": databases,
+            "cache": cache,
+            "deployments": parts,
+            "config": self._config.version,
+            "impressions_dropped": self._impressions.dropped,
+        }
+
+    async def check_health(self) -> None:
+        """Return: that this runs shows the loop alive. A dependency that is down must never get a replica killed."""
+
+    async def _write(self, method: str, argument: object) -> Any:  # noqa: ANN401 - the method's own answer
+        try:
+            return await call(self._ingestion, method, argument, timeout_s=self._config.gateway.write_timeout_s)
+        except HopFailed as failure:
+            raise unavailable("Writing", cause=failure.cause) from failure
+
+    async def _record(self, impressions: list[Impression]) -> None:
+        await call(self._ingestion, "record_impressions", impressions, timeout_s=self._config.gateway.write_timeout_s)
+
+    def _shown(
+        self,
+        answer: Answer,
+        kind: Literal["search", "recommendations"],
+        request_id: str,
+        *,
+        user_id: str | None,
+        query: str | None,
+    ) -> None:
+        hits = answer.page.hits
+        if not hits:
+            return
+        self._impressions.add(
+            Impression(
+                request_id=request_id,
+                shown_at=datetime.now(UTC),
+                kind=kind,
+                user_id=user_id,
+                query=query,
+                product_ids=[hit.product_id for hit in hits],
+                ranks=[hit.rank for hit in hits],
+                scores=[hit.score for hit in hits],
+                features=[hit.features for hit in hits],
+                versions=orjson.loads(orjson.dumps(answer.versions)),
+            )
+        )
+
+    async def _status(self, handle: DeploymentHandle[Any]) -> dict[str, Any]:
+        try:
+            return {"healthy": True, **await call(handle, "status", timeout_s=STATUS_TIMEOUT_S)}
+        except HopFailed as failure:
+            return {"healthy": False, "cause": failure.cause}
+
+    async def _cache_status(self) -> dict[str, Any]:
+        try:
+            await self._cache.ping()
+        except CacheUnavailable as error:
+            return {"healthy": False, "configured": True, "problem": str(error)}
+        return {"healthy": True, "configured": self._cache.configured}

@@ -1,0 +1,317 @@
+"""The HTTP interface: routes and nothing else. What is behind them is a ``Shop``."""
+
+# FastAPI reads these annotations at run time.
+import time
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Protocol
+
+import orjson
+from fastapi import Depends, FastAPI, Query, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.staticfiles import StaticFiles
+from fastapi_offline import FastAPIOffline
+from pydantic import BaseModel, ConfigDict
+from starlette.exceptions import HTTPException
+from starlette.responses import FileResponse, Response
+
+from catalogue.events import Event
+from catalogue.products import BatchProduct, ProductWrite
+from contracts.answers import Answer
+from contracts.requests import Id, ReadRequest, RecommendationRequest, SearchRequest
+from deployments.http.batches import batch, json_body, validated
+from deployments.http.bodies import answer_body, degraded_header
+from deployments.http.cursor import Cursor, next_cursor
+from deployments.http.guard import Guard
+from deployments.http.problems import Problem, deadline_missed, field_errors, invalid, not_found
+from deployments.http.schemas import EventsWritten, ProblemBody, ProductsWritten, ReadBody
+
+DESCRIPTION = "Search, recommendation and ranking for a product catalogue. Every answer says how it was made."
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {"model": ProblemBody, "description": text}
+    for status, text in (
+        (400, "The body cannot be parsed."),
+        (413, "The body is too large."),
+        (422, "A field is not valid."),
+        (429, "Too many requests at once."),
+        (503, "A part is down and nothing stands in for it."),
+        (504, "The deadline passed with nothing to show."),
+    )
+}
+NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"model": ProblemBody, "description": "No such product."}}
+
+
+class Shop(Protocol):
+    """What the routes need: the gateway deployment, or anything that answers like it."""
+
+    async def search(self, request: SearchRequest, *, offset: int, request_id: str) -> Answer:
+        """Answer a search."""
+
+    async def recommend(self, request: RecommendationRequest, *, offset: int, request_id: str) -> Answer:
+        """Answer a request for recommendations."""
+
+    async def product(self, product_id: str) -> Mapping[str, Any] | None:
+        """Return a product, or None."""
+
+    async def put_products(self, products: list[BatchProduct]) -> int:
+        """Write products; return how many changed."""
+
+    async def delete_product(self, product_id: str) -> bool:
+        """Delete a product; return whether it was there."""
+
+    async def add_events(self, events: list[Event]) -> tuple[int, int]:
+        """Write events; return how many were new and how many were there already."""
+
+    async def sample_users(self, limit: int) -> list[str]:
+        """Return users with many events."""
+
+    async def health(self) -> Mapping[str, Any]:
+        """Return the state of every part."""
+
+    async def ready(self) -> bool:
+        """Return whether a search or a recommendation could be answered at all."""
+
+
+class SearchQuery(SearchRequest):
+    """A search in the query string, where everything is text."""
+
+    model_config = ConfigDict(strict=False)
+
+
+class RecommendationQuery(RecommendationRequest):
+    """A request for recommendations in the query string; lists repeat their parameter."""
+
+    model_config = ConfigDict(strict=False)
+
+
+class NoQuery(BaseModel):
+    """No query parameters: unknown ones are refused everywhere."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+def http_api(shop: Shop, *, max_body_bytes: int, max_in_flight: int) -> FastAPI:
+    """
+    Return the ASGI application over *shop*.
+
+    Args:
+        max_body_bytes: Largest request body.
+        max_in_flight: Requests worked on at once; beyond them the answer is 429.
+    """
+    app = FastAPIOffline(title="Shortlist", version="1", description=DESCRIPTION, redoc_url=None)
+    app.add_middleware(Guard, max_body_bytes=max_body_bytes, max_in_flight=max_in_flight)
+    app.add_exception_handler(RequestValidationError, _validation_problem)
+    app.add_exception_handler(HTTPException, _http_problem)
+    _add_reads(app, shop)
+    _add_products(app, shop)
+    _add_events(app, shop)
+    _add_health(app, shop)
+    _add_page(app, shop)
+    return app
+
+
+def _add_reads(app: FastAPI, shop: Shop) -> None:
+    documented: dict[str, Any] = {"response_model": ReadBody, "responses": PROBLEMS, "tags": ["read"]}
+
+    @app.get("/v1/search", summary="Search", **documented)
+    async def search(query: Annotated[SearchQuery, Query()], http: Request) -> Response:
+        return await _searched(shop, query, http)
+
+    @app.post("/v1/search", summary="Search", openapi_extra=_body(SearchRequest), **documented)
+    async def search_by_body(http: Request, _: Annotated[NoQuery, Query()]) -> Response:
+        return await _searched(shop, validated(SearchRequest, await json_body(http)), http)
+
+    @app.get("/v1/recommendations", summary="Recommend", **documented)
+    async def recommendations(query: Annotated[RecommendationQuery, Query()], http: Request) -> Response:
+        return await _recommended(shop, query, http)
+
+    @app.post("/v1/recommendations", summary="Recommend", openapi_extra=_body(RecommendationRequest), **documented)
+    async def recommendations_by_body(http: Request, _: Annotated[NoQuery, Query()]) -> Response:
+        return await _recommended(shop, validated(RecommendationRequest, await json_body(http)), http)
+
+
+def _add_products(app: FastAPI, shop: Shop) -> None:
+    documented: dict[str, Any] = {"response_model": ProductsWritten, "responses": PROBLEMS, "tags": ["products"]}
+    no_query = [Depends(_no_query)]
+
+    @app.get("/v1/products/{product_id}", summary="Read a product", tags=["products"], responses=NOT_FOUND | PROBLEMS)
+    async def product(product_id: Id, http: Request, _: Annotated[NoQuery, Query()]) -> Response:
+        found = await shop.product(product_id)
+        if found is None:
+            raise not_found(product_id)
+        return _json(http, dict(found))
+
+    @app.put(
+        "/v1/products/{product_id}",
+        summary="Write a product",
+        dependencies=no_query,
+        openapi_extra=_body(ProductWrite),
+        **documented,
+    )
+    async def put_product(product_id: Id, http: Request) -> Response:
+        written = validated(ProductWrite, await json_body(http))
+        try:
+            product = written.named(product_id)
+        except ValueError as error:
+            raise invalid([{"field": "id", "message": str(error)}]) from error
+        changed = await shop.put_products([product])
+        return _json(http, _written(http, accepted=1, changed=changed))
+
+    @app.post(
+        "/v1/products",
+        summary="Write many products",
+        dependencies=no_query,
+        openapi_extra=_batch_body(BatchProduct, "products"),
+        **documented,
+    )
+    async def post_products(http: Request) -> Response:
+        products = batch(BatchProduct, await json_body(http), key="products")
+        changed = await shop.put_products(products.items)
+        accepted = len(products.items)
+        return _json(
+            http,
+            _written(http, accepted=accepted, changed=changed, rejected=products.rejected, errors=products.errors),
+        )
+
+    @app.delete(
+        "/v1/products/{product_id}", summary="Delete a product", dependencies=no_query, status_code=204,
+        tags=["products"], responses=NOT_FOUND | PROBLEMS,
+    )  # fmt: skip
+    async def delete_product(product_id: Id, http: Request) -> Response:
+        if not await shop.delete_product(product_id):
+            raise not_found(product_id)
+        return Response(status_code=204, headers={"X-Request-Id": http.state.request_id})
+
+
+def _add_events(app: FastAPI, shop: Shop) -> None:
+    @app.post(
+        "/v1/events",
+        summary="Send events",
+        status_code=202,
+        dependencies=[Depends(_no_query)],
+        response_model=EventsWritten,
+        responses=PROBLEMS,
+        tags=["events"],
+        openapi_extra=_batch_body(Event, "events"),
+    )
+    async def post_events(http: Request) -> Response:
+        events = batch(Event, await json_body(http), key="events")
+        accepted, duplicates = await shop.add_events(events.items)
+        body = {"request_id": http.state.request_id, "accepted": accepted, "duplicates": duplicates}
+        return _json(http, body | {"rejected": events.rejected, "errors": events.errors}, status=202)
+
+
+def _add_health(app: FastAPI, shop: Shop) -> None:
+    @app.get("/health", summary="The state of every part", tags=["health"])
+    async def health(http: Request) -> Response:
+        return _json(http, dict(await shop.health()))
+
+    @app.get("/health/live", summary="Whether the process works", tags=["health"])
+    async def live(http: Request) -> Response:
+        return _json(http, {"status": "live"})
+
+    @app.get(
+        "/health/ready", summary="Whether anything can be answered", tags=["health"], responses={503: PROBLEMS[503]}
+    )
+    async def ready(http: Request) -> Response:
+        if not await shop.ready():
+            detail = "Neither the database nor an index can answer. See /health for what is down."
+            raise Problem(503, "not_ready", detail, retry_after_s=1)
+        return _json(http, {"status": "ready"})
+
+
+def _add_page(app: FastAPI, shop: Shop) -> None:
+    directory = Path(str(files("playground")))
+    app.mount("/playground", StaticFiles(directory=directory), name="playground")
+
+    @app.get("/", include_in_schema=False)
+    async def page() -> Response:
+        return FileResponse(directory / "index.html")
+
+    @app.get("/v1/users", summary="Some users with many events", tags=["read"])
+    async def users(http: Request, limit: Annotated[int, Query(ge=1, le=100)] = 20) -> Response:
+        return _json(http, {"users": [{"id": user_id} for user_id in await shop.sample_users(limit)]})
+
+
+async def _searched(shop: Shop, request: SearchRequest, http: Request) -> Response:
+    cursor = Cursor.of(request)
+    started = time.perf_counter()
+    answer = await shop.search(request, offset=cursor.offset, request_id=http.state.request_id)
+    return _answered(answer, request, http, cursor, started)
+
+
+async def _recommended(shop: Shop, request: RecommendationRequest, http: Request) -> Response:
+    cursor = Cursor.of(request)
+    started = time.perf_counter()
+    answer = await shop.recommend(request, offset=cursor.offset, request_id=http.state.request_id)
+    return _answered(answer, request, http, cursor, started)
+
+
+def _answered(answer: Answer, request: ReadRequest, http: Request, cursor: Cursor, started: float) -> Response:
+    degraded = degraded_header(answer.stages)
+    if answer.missed_deadline:
+        raise deadline_missed(request.timeout_ms)
+    if not answer.answered or (request.degradation == "forbid" and answer.may_differ):
+        code = "degraded" if answer.answered else "unavailable"
+        detail = f"A part is down ({degraded}) and the request cannot be answered without it. Retry after 1 s."
+        raise Problem(503, code, detail, retry_after_s=1, extra={"stages": answer.stages}, headers=_degraded(degraded))
+    cursor.check(answer.versions)
+    end = cursor.offset + request.limit
+    following = next_cursor(request, answer.versions, offset=end) if answer.page.kept > end else None
+    took_ms = (time.perf_counter() - started) * 1000
+    request_id = http.state.request_id
+    body = answer_body(answer, request_id=request_id, took_ms=took_ms, next_cursor=following)
+    return Response(body, media_type="application/json", headers={"X-Request-Id": request_id} | _degraded(degraded))
+
+
+def _degraded(value: str | None) -> dict[str, str]:
+    return {} if value is None else {"X-Degraded": value}
+
+
+def _written(http: Request, *, accepted: int, changed: int, rejected: int = 0, errors: Any = ()) -> dict[str, Any]:  # noqa: ANN401
+    return {
+        "request_id": http.state.request_id,
+        "accepted": accepted,
+        "changed": changed,
+        "rejected": rejected,
+        "errors": list(errors),
+    }
+
+
+def _json(http: Request, body: dict[str, Any], *, status: int = 200) -> Response:
+    headers = {"X-Request-Id": http.state.request_id}
+    return Response(orjson.dumps(body), status_code=status, media_type="application/json", headers=headers)
+
+
+async def _no_query(_: Annotated[NoQuery, Query()]) -> None:
+    """Refuse every query parameter."""
+
+
+async def _validation_problem(http: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    return invalid(field_errors(error.errors())).response(http.state.request_id)
+
+
+async def _http_problem(http: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    codes = {404: "not_found", 405: "method_not_allowed"}
+    detail = f"{http.method} {http.url.path}: {error.detail}. /docs lists what there is."
+    problem = Problem(error.status_code, codes.get(error.status_code, "http_error"), detail, headers=error.headers)
+    return problem.response(http.state.request_id)
+
+
+def _body(model: type[BaseModel]) -> dict[str, Any]:
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": _schema(model)}}}}
+
+
+def _batch_body(model: type[BaseModel], key: str) -> dict[str, Any]:
+    items = {"type": "array", "minItems": 1, "items": _schema(model)}
+    schema = {"type": "object", "required": [key], "additionalProperties": False, "properties": {key: items}}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def _schema(model: type[BaseModel]) -> dict[str, Any]:
+    schema = model.model_json_schema()
+    assert "$defs" not in schema, f"{model.__name__} must be flat to stand in the document on its own"
+    return schema

@@ -1,0 +1,116 @@
+"""
+Errors as RFC 9457 problem documents.
+
+::
+
+    Problem
+    ├── 400 malformed            fix the request: it cannot be parsed
+    ├── 401 / 403                give a key, or another one
+    ├── 404 not_found            no such product or path
+    ├── 405 method_not_allowed
+    ├── 409 conflict
+    ├── 410 cursor_expired       start again from the first page
+    ├── 413 body_too_large       send less at once
+    ├── 415 unsupported_media_type
+    ├── 422 invalid              fix the fields named in errors[]
+    ├── 429 overloaded           retry after Retry-After
+    ├── 503 unavailable, degraded   retry after Retry-After
+    └── 504 deadline             retry, or give more timeout_ms
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+from starlette.responses import Response
+
+RETRYABLE = frozenset({429, 503, 504})
+MEDIA_TYPE = "application/problem+json"
+
+
+class Problem(Exception):  # noqa: N818 - the standard's own word
+    """
+    An answer that is an error.
+
+    Attributes:
+        status: HTTP status.
+        code: Short, stable, for programs.
+        detail: One sentence for people: what is wrong and what to do.
+        errors: One entry a wrong field: ``{"field": ..., "message": ...}``, with ``index`` where there is one.
+        retry_after_s: Seconds after which a retry makes sense.
+        extra: Further members of the document.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        *,
+        errors: Sequence[Mapping[str, Any]] = (),
+        retry_after_s: int | None = None,
+        extra: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.errors = list(errors)
+        self.retry_after_s = retry_after_s
+        self.extra = dict(extra or {})
+        self.headers = dict(headers or {})
+
+    def response(self, request_id: str) -> Response:
+        """The problem as an HTTP response for *request_id*."""
+        body = {
+            "type": "about:blank",
+            "title": self.code.replace("_", " "),
+            "status": self.status,
+            "detail": self.detail,
+            "code": self.code,
+            "request_id": request_id,
+            "retryable": self.status in RETRYABLE,
+            "errors": self.errors,
+            **self.extra,
+        }
+        headers = {"X-Request-Id": request_id, **self.headers}
+        if self.retry_after_s is not None:
+            headers["Retry-After"] = str(self.retry_after_s)
+        return Response(orjson.dumps(body), status_code=self.status, media_type=MEDIA_TYPE, headers=headers)
+
+
+def invalid(errors: Sequence[Mapping[str, Any]], *, code: str = "invalid") -> Problem:
+    """The problem of fields that do not validate; the first one is in the detail."""
+    first = errors[0]
+    more = f" ({len(errors) - 1} more in errors)" if len(errors) > 1 else ""
+    return Problem(422, code, f"{first['field']}: {first['message']}{more}", errors=errors)
+
+
+def not_found(product_id: str) -> Problem:
+    """The problem of a product that does not exist."""
+    return Problem(404, "not_found", f"There is no product {product_id!r}.")
+
+
+def unavailable(what: str, *, cause: str, retry_after_s: int = 1) -> Problem:
+    """The problem of a part that is down and has no fallback."""
+    detail = f"{what} cannot answer just now ({cause}). Retry after {retry_after_s} s."
+    return Problem(503, "unavailable", detail, retry_after_s=retry_after_s, extra={"cause": cause})
+
+
+def deadline_missed(timeout_ms: int) -> Problem:
+    """The problem of a request whose time ran out with nothing to show."""
+    return Problem(504, "deadline", f"No answer within {timeout_ms} ms. Retry, or give more time with timeout_ms.")
+
+
+def field_errors(errors: Sequence[Any]) -> list[dict[str, Any]]:
+    """Pydantic's errors as ``{"field", "message"}``: the field's path, the message in plain words."""
+    return [
+        {
+            "field": ".".join(str(part) for part in error["loc"] if part not in ("body", "query", "path")) or "body",
+            "message": str(error["msg"]).removeprefix("Value error, "),
+        }
+        for error in errors
+    ]

@@ -1,0 +1,51 @@
+"""The ingestion deployment: writes, committed on the primary before they are acknowledged."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ray import serve
+
+from catalogue.events import Event
+from catalogue.impressions import Impression
+from catalogue.products import BatchProduct
+from catalogue.store import delete_product, insert_events, record_impressions, upsert_products
+from deployments.options import INNER
+from deployments.stores import open_database
+
+
+@serve.deployment(name="ingestion", **INNER)
+class IngestionDeployment:
+    """Holds a database pool; every method returns after the commit or not at all."""
+
+    async def __init__(self) -> None:  # type: ignore[misc]  # Serve awaits it
+        self._database = await open_database("ingestion")
+
+    async def put_products(self, products: list[BatchProduct]) -> int:
+        """Write *products*; return how many were not already as sent."""
+        async with self._database.transaction() as connection:
+            return await upsert_products(connection, products)
+
+    async def delete_product(self, product_id: str) -> bool:
+        """Delete a product; return whether it was there."""
+        async with self._database.transaction() as connection:
+            return await delete_product(connection, product_id)
+
+    async def add_events(self, events: list[Event]) -> tuple[int, int]:
+        """Write *events*; return how many were new and how many were there already."""
+        async with self._database.transaction() as connection:
+            inserted = await insert_events(connection, events)
+        return inserted.accepted, inserted.duplicates
+
+    async def record_impressions(self, impressions: list[Impression]) -> None:
+        """Write what answers showed."""
+        async with self._database.transaction() as connection:
+            await record_impressions(connection, impressions)
+
+    async def status(self) -> dict[str, Any]:
+        """Return whether this replica reaches the primary."""
+        primary = next(endpoint for endpoint in self._database.status() if endpoint.role == "primary")
+        return {"primary_healthy": primary.healthy}
+
+    async def check_health(self) -> None:
+        """Return: that this runs shows the loop alive."""

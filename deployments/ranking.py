@@ -1,0 +1,64 @@
+"""The ranking deployment: candidates in, total order out. It calls no one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from ray import serve
+
+from artifacts.active import Loaded
+from artifacts.factors import Factors
+from artifacts.store import ArtifactStore
+from contracts.ranked import RankedPage, RankRequest
+from deployments.artifact_watch import artifact_status, watch_factors
+from deployments.options import INNER
+from ranking.config import RankingConfig
+from ranking.rankers import FactorVersion, WeightedRanker
+
+
+@serve.deployment(name="ranking", **INNER)
+class RankingDeployment:
+    """Holds the item factors, the current version and the one before; they are loaded off the request path."""
+
+    def __init__(self) -> None:
+        self._factors = watch_factors(ArtifactStore.from_environment())
+        self._config = RankingConfig()
+
+    def reconfigure(self, user_config: Mapping[str, Any]) -> None:
+        """Take new weights and rules, in place; a configuration that is not valid is refused and the old one stays."""
+        self._config = RankingConfig.model_validate(user_config)
+
+    async def rank(self, request: RankRequest) -> RankedPage:
+        """Return the page of the order that *request* asks for."""
+        held = (self._factors.current, self._factors.previous)
+        versions = tuple(_version(loaded) for loaded in held if loaded is not None)
+        return WeightedRanker(self._config, versions).rank(request)
+
+    async def status(self) -> dict[str, Any]:
+        """Return what this replica has loaded."""
+        return {"weights": self._config.version, "collaborative": artifact_status(self._factors)}
+
+    async def check_health(self) -> None:
+        """Return: that this runs shows the loop alive."""
+
+
+class _ItemRows:
+    """The item half of a factor model, by product id."""
+
+    def __init__(self, factors: Factors) -> None:
+        self._factors = factors
+
+    def rows_of(self, product_ids: list[str]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+        """Positions in *product_ids* that have factors, shape (m,), and their factors, float32, shape (m, factors)."""
+        rows = [self._factors.item_row(product_id) for product_id in product_ids]
+        positions = np.array([position for position, row in enumerate(rows) if row is not None], dtype=np.int64)
+        known = np.array([row for row in rows if row is not None], dtype=np.int64)
+        return positions, self._factors.item_factors[known]
+
+
+def _version(loaded: Loaded[Factors]) -> FactorVersion:
+    transform = loaded.manifest.parameters.get("cf_transform", {"kind": "clip"})
+    return FactorVersion(loaded.version, _ItemRows(loaded.value), transform)

@@ -1,0 +1,166 @@
+"""The read path: which stage follows which, how long each may take, and who stands in."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ray.serve.handle import DeploymentHandle
+
+from contracts.answers import Answer
+from contracts.candidates import Profile, Retrieval
+from contracts.deadline import Deadline
+from contracts.ranked import RankedPage, RankRequest
+from contracts.requests import ReadRequest, RecommendationRequest, SearchRequest
+from contracts.stages import Cause, Stage
+from deployments.config import GraphConfig
+from deployments.hop import HopFailed, call
+from ranking.rankers import PopularityRanker
+from retrieval.hydration import Hydrator
+from retrieval.reads import read_stage
+from retrieval.recommendation import RecommendationRetrieval
+from retrieval.stage_run import not_requested, run_stage
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPath:
+    """
+    Search and recommendations, from request to answer.
+
+    Attributes:
+        search: The search deployment.
+        recommendation: The recommendation deployment.
+        ranking: The ranking deployment.
+        fallback: Retrieval that needs no other deployment: popular products.
+        hydrator: Reads the hits' attributes, after ranking, so that no old price is shown.
+        config: Shares of time, and the version that answers carry.
+    """
+
+    search: DeploymentHandle[Any]
+    recommendation: DeploymentHandle[Any]
+    ranking: DeploymentHandle[Any]
+    fallback: RecommendationRetrieval
+    hydrator: Hydrator
+    config: GraphConfig
+
+    async def searched(self, request: SearchRequest, *, offset: int) -> Answer:
+        """Return the answer to a search: retrieval and the user's vector side by side, then ranking."""
+        deadline = Deadline.in_seconds(request.timeout_ms / 1000)
+        retrieval, (profile, stage) = await asyncio.gather(
+            self._searching(request, deadline), self._profile(request.user_id, deadline)
+        )
+        return await self._ranked(
+            request, replace(retrieval, profile=profile, stages=[*retrieval.stages, stage]), deadline, offset=offset
+        )
+
+    async def recommended(self, request: RecommendationRequest, *, offset: int) -> Answer:
+        """Return the answer to a request for recommendations; popular products when the deployment is down."""
+        deadline = Deadline.in_seconds(request.timeout_ms / 1000)
+        timeout_s = deadline.left_s(self.config.gateway.retrieve_share)
+        try:
+            retrieval = await call(self.recommendation, "retrieve", request, timeout_s, timeout_s=timeout_s)
+        except HopFailed as failure:
+            retrieval = await self.fallback.popular(request, timeout_s=deadline.left_s(0.5))
+            stood_in = Stage("collaborative", "fallback", fallback="popular", cause=failure.cause, ms=failure.ms)
+            if request.kind == "similar":
+                stood_in = replace(stood_in, name="similar")
+            retrieval = replace(retrieval, stages=[stood_in, *retrieval.stages])
+        excluded = frozenset(request.exclude_ids) | frozenset(request.product_ids or ())
+        if request.kind == "for_user" and retrieval.profile is not None:
+            excluded |= retrieval.profile.owned
+        return await self._ranked(request, retrieval, deadline, offset=offset, excluded=excluded)
+
+    async def _searching(self, request: SearchRequest, deadline: Deadline) -> Retrieval:
+        timeout_s = deadline.left_s(self.config.gateway.retrieve_share)
+        try:
+            retrieval: Retrieval = await call(self.search, "retrieve", request, timeout_s, timeout_s=timeout_s)
+        except HopFailed as failure:
+            return _nothing_retrieved(failure)
+        return retrieval
+
+    async def _profile(self, user_id: str | None, deadline: Deadline) -> tuple[Profile | None, Stage]:
+        if user_id is None:
+            return None, not_requested("profile")
+        timeout_s = deadline.left_s(self.config.gateway.retrieve_share)
+        try:
+            profile: Profile = await call(self.recommendation, "profile", user_id, timeout_s=timeout_s)
+        except HopFailed as failure:
+            return None, Stage("profile", "skipped", cause=failure.cause, ms=failure.ms)
+        return profile, profile.stage
+
+    async def _ranked(
+        self,
+        request: ReadRequest,
+        retrieval: Retrieval,
+        deadline: Deadline,
+        *,
+        offset: int,
+        excluded: frozenset[str] = frozenset(),
+    ) -> Answer:
+        profile = retrieval.profile
+        page, ranked = await self._page(
+            RankRequest(
+                candidates=retrieval.candidates,
+                user_vector=profile.vector if profile else None,
+                user_vector_version=profile.version if profile else None,
+                excluded_ids=excluded,
+                keep_out_of_stock=request.in_stock is False,
+                offset=offset,
+                limit=request.limit,
+                explain=request.explain,
+            ),
+            deadline,
+        )
+        read, stage = await run_stage(
+            "hydrate", self.hydrator.products([hit.product_id for hit in page.hits]), timeout_s=deadline.left_s()
+        )
+        stages = [*retrieval.stages, ranked]
+        if read is None:
+            stages.append(stage)
+        elif (reading := read_stage(stage, [read[1]])).cause is not None:
+            stages.append(reading)
+        return Answer(
+            page=page if read is None else replace(page, hits=[hit for hit in page.hits if hit.product_id in read[0]]),
+            products=None if read is None else read[0],
+            truncated=retrieval.truncated,
+            answered=retrieval.answered,
+            stages=_one_each(stages),
+            versions=replace(
+                retrieval.versions,
+                cf=page.cf_version or retrieval.versions.cf,
+                weights=page.weights_version,
+                config=self.config.version,
+            ),
+            freshness=retrieval.freshness,
+        )
+
+    async def _page(self, request: RankRequest, deadline: Deadline) -> tuple[RankedPage, Stage]:
+        """Return the page in order: by the ranking deployment, or by popularity when it is down."""
+        started = time.perf_counter()
+        timeout_s = deadline.left_s(self.config.gateway.rank_share)
+        try:
+            page: RankedPage = await call(self.ranking, "rank", request, timeout_s=timeout_s)
+        except HopFailed as failure:
+            page = PopularityRanker().rank(request)
+            return page, Stage("rank", "fallback", fallback="popularity", cause=failure.cause, ms=failure.ms)
+        cause: Cause | None = "version_mismatch" if page.version_mismatch else None
+        ms = round((time.perf_counter() - started) * 1000, 3)
+        return page, Stage("rank", source="weighted", cause=cause, ms=ms)
+
+
+def _nothing_retrieved(failure: HopFailed) -> Retrieval:
+    """What there is when the search deployment does not answer: no candidates, and the cause at both retrievers."""
+    stages = [Stage(name, "skipped", cause=failure.cause, ms=failure.ms) for name in ("keyword", "semantic")]
+    return Retrieval.empty(stages)
+
+
+def _one_each(stages: list[Stage]) -> list[Stage]:
+    """Each stage once: of two of one name the one that has something worse to say, then the first."""
+    best: dict[str, Stage] = {}
+    for stage in stages:
+        held = best.get(stage.name)
+        if held is None or (stage.degraded and not held.degraded):
+            best[stage.name] = stage
+    return list(best.values())

@@ -1,0 +1,48 @@
+"""The recommendation deployment: candidates for a user, and the user's vector."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ray import serve
+
+from artifacts.store import ArtifactStore
+from contracts.candidates import Profile, Retrieval
+from contracts.requests import RecommendationRequest
+from deployments.artifact_watch import artifact_status, watch_embeddings, watch_factors
+from deployments.options import INNER
+from deployments.stores import open_cache, open_database
+from retrieval.config import RetrievalConfig
+from retrieval.recommendation import RecommendationRetrieval
+
+
+@serve.deployment(name="recommendation", **INNER)
+class RecommendationDeployment:
+    """Holds the factor model and the embedding index; retrieves candidates only."""
+
+    async def __init__(self, config: RetrievalConfig) -> None:  # type: ignore[misc]  # Serve awaits it
+        store = ArtifactStore.from_environment()
+        self._factors = watch_factors(store)
+        self._embeddings = watch_embeddings(store)
+        self._retrieval = RecommendationRetrieval(
+            await open_database("recommendation"),
+            open_cache(),
+            config,
+            factors=self._factors,
+            embeddings=self._embeddings,
+        )
+
+    async def retrieve(self, request: RecommendationRequest, timeout_s: float) -> Retrieval:
+        """Return the candidates for *request* within *timeout_s*."""
+        return await self._retrieval.retrieve(request, timeout_s=timeout_s)
+
+    async def profile(self, user_id: str) -> Profile:
+        """Return the user's vector, for a search that is being made for this user."""
+        return self._retrieval.profile(user_id)
+
+    async def status(self) -> dict[str, Any]:
+        """Return what this replica has loaded."""
+        return {"collaborative": artifact_status(self._factors), "embeddings": artifact_status(self._embeddings)}
+
+    async def check_health(self) -> None:
+        """Return: that this runs shows the loop alive."""

@@ -1,0 +1,37 @@
+"""The search deployment: candidates for a query."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ray import serve
+
+from artifacts.store import ArtifactStore
+from contracts.candidates import Retrieval
+from contracts.requests import SearchRequest
+from deployments.artifact_watch import artifact_status, watch_embeddings
+from deployments.options import INNER
+from deployments.stores import open_database
+from retrieval.config import RetrievalConfig
+from retrieval.search import SearchRetrieval
+
+
+@serve.deployment(name="search", **INNER)
+class SearchDeployment:
+    """Holds the embedding index and a database pool; retrieves candidates only."""
+
+    async def __init__(self, config: RetrievalConfig) -> None:  # type: ignore[misc]  # Serve awaits it
+        self._database = await open_database("search")
+        self._embeddings = watch_embeddings(ArtifactStore.from_environment())
+        self._retrieval = SearchRetrieval(self._database, self._embeddings, config)
+
+    async def retrieve(self, request: SearchRequest, timeout_s: float) -> Retrieval:
+        """Return the candidates for *request* within *timeout_s*."""
+        return await self._retrieval.retrieve(request, timeout_s=timeout_s)
+
+    async def status(self) -> dict[str, Any]:
+        """Return what this replica has loaded."""
+        return artifact_status(self._embeddings)
+
+    async def check_health(self) -> None:
+        """Return: that this runs shows the loop alive."""

@@ -1,0 +1,19 @@
+"""The database and the cache a replica opens. Nothing here fails because a server is down."""
+
+from __future__ import annotations
+
+from storage.cache import Cache
+from storage.database import Database
+from storage.settings import StorageSettings
+
+
+async def open_database(application: str) -> Database:
+    """Return the process's database, from the settings in the environment; it keeps trying while servers are down."""
+    database = Database(StorageSettings.from_environment(), application=f"shortlist-{application}")
+    await database.start()
+    return database
+
+
+def open_cache() -> Cache:
+    """Return the process's cache, from the settings in the environment."""
+    return Cache(StorageSettings.from_environment().redis_url)

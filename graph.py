@@ -1,0 +1,23 @@
+"""
+The graph: one bind a line, in the order data flows. Importing it does nothing else.
+
+``serve deploy configs/serve_config.yaml`` names it as ``graph:app``.
+"""
+
+from ray.serve import Application
+
+from deployments.config import GraphConfig
+from deployments.gateway import GatewayDeployment
+from deployments.ingestion import IngestionDeployment
+from deployments.ranking import RankingDeployment
+from deployments.recommendation import RecommendationDeployment
+from deployments.search import SearchDeployment
+
+
+def app(args: GraphConfig) -> Application:
+    """Return the application that *args* describe."""
+    search = SearchDeployment.bind(args.retrieval)
+    recommendation = RecommendationDeployment.bind(args.retrieval)
+    ranking = RankingDeployment.options(user_config=args.ranking.model_dump(mode="json")).bind()
+    ingestion = IngestionDeployment.bind()
+    return GatewayDeployment.bind(search, recommendation, ranking, ingestion, args)
