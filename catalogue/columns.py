@@ -69,7 +69,7 @@ class Columns:
             for field, column in self._mapping.items()
             if column.startswith("=")
         }
-        self._targets: dict[str, tuple[Target, ...]] = {}
+        self._targets: dict[str, list[Target]] = {}
 
     def missing_from(self, columns: Iterable[str]) -> list[str]:
         """Return the mapped columns that *columns* lack."""
@@ -195,25 +195,25 @@ def _typed_attribute(value: object) -> object:
 
 def _time(value: object) -> object:
     """A time without a zone is UTC; a date alone is its midnight."""
-    if isinstance(value, date) and not isinstance(value, datetime):
-        value = datetime.combine(value, time())
-    text = _text_of_string(value)
-    if isinstance(text, str):
+    if isinstance(value, str):
+        text = value.strip()
         try:
             value = datetime.fromisoformat(text)
         except ValueError:
-            return text
+            return text or None
+    elif isinstance(value, date) and not isinstance(value, datetime):
+        value = datetime.combine(value, time())
     if isinstance(value, datetime):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value
-    return None if isinstance(value, str) else _typed_value(value)
+    return _typed_value(value)
 
 
 def _event_time(value: object) -> object:
     """As `_time`; a number is seconds since 1970."""
-    number = _number_of_string(value) if isinstance(value, str) else _typed_value(value)
+    number = _number_of_string(value) if isinstance(value, str) else value
     if isinstance(number, int | float) and not isinstance(number, bool):
         try:
             return datetime.fromtimestamp(number, UTC)
         except (ValueError, OverflowError, OSError):
-            return str(value)
+            return None if math.isnan(number) else str(value)
     return _time(value)
