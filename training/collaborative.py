@@ -11,7 +11,7 @@ import asyncio
 
 import pyarrow as pa
 import ray
-from ray.train.data_parallel_trainer import DataParallelTrainer
+from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 from artifacts.manifest import DataWindow, ManifestDraft, new_version
 from storage.settings import StorageSettings

@@ -64,8 +64,12 @@ order by user_id, product_id;
 select min(occurred_at) as began, max(occurred_at) as ended from events where occurred_at <= now();
 
 -- name: products_to_embed
--- Everything of a product that product_text reads; attributes as JSON text.
-select id, title, description, category, brand, attributes::text as attributes from products order by id;
+-- Everything of a product that product_text reads, attributes as JSON text; updated_at in microseconds since 1970.
+select
+    id as product_id, title, description, category, brand, attributes::text as attributes,
+    (extract(epoch from updated_at) * 1000000)::bigint as updated_at
+from products
+order by id;
 
 -- name: begin_popularity
 -- A table for the new counts, gone with the transaction.
@@ -96,12 +100,19 @@ on conflict (version) do update set active = true;
 
 -- name: begin_embeddings
 -- A table for one batch of vectors, gone with the transaction.
-create temporary table new_embeddings (product_id text, embedding bytea) on commit drop;
+create temporary table new_embeddings (product_id text, embedding bytea, updated_at bigint) on commit drop;
 
 -- name: write_embeddings
--- $1 encoder version. Products that were deleted in the meantime are left out.
+-- $1 encoder version. Products that were deleted or changed since they were read are left out: what ingestion wrote
+-- for them is newer.
 insert into product_embeddings (product_id, encoder_version, embedding)
-select product_id, $1::text, embedding from new_embeddings
-where exists (select from products where products.id = new_embeddings.product_id)
+select id, $1::text, embedding
+from (
+    select products.id, new_embeddings.embedding
+    from new_embeddings join products on products.id = new_embeddings.product_id
+    where (extract(epoch from products.updated_at) * 1000000)::bigint = new_embeddings.updated_at
+    order by products.id
+    for key share of products
+) as unchanged
 on conflict (product_id, encoder_version) do update set embedding = excluded.embedding
 where product_embeddings.embedding is distinct from excluded.embedding;

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.train import CheckpointConfig, RunConfig, ScalingConfig, TrainingFailedError
-from ray.train.data_parallel_trainer import DataParallelTrainer
+from ray.train.v2.api.config import CheckpointConfig, LoggingConfig, RunConfig, ScalingConfig
+from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
+from ray.train.v2.api.exceptions import TrainingFailedError
 
 from training.errors import ClusterNotFound, RunFailed
 
@@ -27,8 +28,11 @@ def connect() -> None:
     """
     if ray.is_initialized():
         return
+    address = os.environ.get("RAY_ADDRESS")
+    # Where two clusters share a machine, Ray's own actors find this one by the variable alone.
+    environment = {"env_vars": {"RAY_ADDRESS": address}} if address else {}
     try:
-        ray.init(address="auto", logging_level=logging.WARNING)
+        ray.init(address="auto", logging_level=logging.WARNING, runtime_env=environment)
     except ConnectionError as error:
         raise ClusterNotFound(
             f"No Ray cluster answers at {os.environ.get('RAY_ADDRESS', 'this machine')}. "
@@ -38,7 +42,12 @@ def connect() -> None:
 
 def run_config(version: str, storage_path: str) -> RunConfig:
     """A run named after the version it makes, kept below *storage_path*."""
-    return RunConfig(name=version, storage_path=storage_path, checkpoint_config=CheckpointConfig(num_to_keep=1))
+    return RunConfig(
+        name=version,
+        storage_path=storage_path,
+        checkpoint_config=CheckpointConfig(num_to_keep=1),
+        logging_config=LoggingConfig(log_level="WARNING"),
+    )
 
 
 def one_worker() -> ScalingConfig:
