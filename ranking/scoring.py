@@ -48,14 +48,14 @@ def score(features: Mapping[str, FloatArray], weights: Mapping[str, float]) -> S
     total = np.zeros(size)
     for name in features:
         total += np.where(present[name], weights.get(name, 0.0), 0.0)
-    share = np.divide(1.0, total, out=np.zeros(size), where=total > 0)
 
     micros = np.zeros(size, dtype=np.int64)
     contributions: dict[str, IntArray] = {}
     effective: dict[str, FloatArray] = {}
     for name, values in features.items():
-        effective[name] = np.where(present[name], weights.get(name, 0.0) * share, 0.0)
-        parts = np.where(present[name], effective[name] * np.where(present[name], values, 0.0), 0.0)
+        counts = present[name] & (total > 0)
+        effective[name] = np.divide(weights.get(name, 0.0), total, out=np.zeros(size), where=counts)
+        parts = np.multiply(effective[name], values, out=np.zeros(size), where=counts)
         contributions[name] = np.rint(parts * MICROS).astype(np.int64)
         micros += contributions[name]
     return Scores(micros=micros, contributions=contributions, effective_weights=effective)

@@ -12,7 +12,7 @@ from fastapi import Depends, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.staticfiles import StaticFiles
 from fastapi_offline import FastAPIOffline
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, Response
 
@@ -91,6 +91,14 @@ class NoQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+class UsersQuery(BaseModel):
+    """How many users to name."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: Annotated[int, Field(ge=1, le=100)] = 20
+
+
 def http_api(shop: Shop, *, max_body_bytes: int, max_in_flight: int) -> FastAPI:
     """
     Return the ASGI application over *shop*.
@@ -136,11 +144,11 @@ def _add_products(app: FastAPI, shop: Shop) -> None:
     no_query = [Depends(_no_query)]
 
     @app.get("/v1/products/{product_id}", summary="Read a product", tags=["products"], responses=NOT_FOUND | PROBLEMS)
-    async def product(product_id: Id, http: Request, _: Annotated[NoQuery, Query()]) -> Response:
+    async def product(product_id: Id, _: Annotated[NoQuery, Query()]) -> Response:
         found = await shop.product(product_id)
         if found is None:
             raise not_found(product_id)
-        return _json(http, dict(found))
+        return _json(dict(found))
 
     @app.put(
         "/v1/products/{product_id}",
@@ -156,7 +164,7 @@ def _add_products(app: FastAPI, shop: Shop) -> None:
         except ValueError as error:
             raise invalid([{"field": "id", "message": str(error)}]) from error
         changed = await shop.put_products([product])
-        return _json(http, _written(http, accepted=1, changed=changed))
+        return _json(_written(http, accepted=1, changed=changed))
 
     @app.post(
         "/v1/products",
@@ -170,7 +178,6 @@ def _add_products(app: FastAPI, shop: Shop) -> None:
         changed = await shop.put_products(products.items)
         accepted = len(products.items)
         return _json(
-            http,
             _written(http, accepted=accepted, changed=changed, rejected=products.rejected, errors=products.errors),
         )
 
@@ -178,10 +185,10 @@ def _add_products(app: FastAPI, shop: Shop) -> None:
         "/v1/products/{product_id}", summary="Delete a product", dependencies=no_query, status_code=204,
         tags=["products"], responses=NOT_FOUND | PROBLEMS,
     )  # fmt: skip
-    async def delete_product(product_id: Id, http: Request) -> Response:
+    async def delete_product(product_id: Id) -> Response:
         if not await shop.delete_product(product_id):
             raise not_found(product_id)
-        return Response(status_code=204, headers={"X-Request-Id": http.state.request_id})
+        return Response(status_code=204)
 
 
 def _add_events(app: FastAPI, shop: Shop) -> None:
@@ -199,26 +206,26 @@ def _add_events(app: FastAPI, shop: Shop) -> None:
         events = batch(Event, await json_body(http), key="events")
         accepted, duplicates = await shop.add_events(events.items)
         body = {"request_id": http.state.request_id, "accepted": accepted, "duplicates": duplicates}
-        return _json(http, body | {"rejected": events.rejected, "errors": events.errors}, status=202)
+        return _json(body | {"rejected": events.rejected, "errors": events.errors}, status=202)
 
 
 def _add_health(app: FastAPI, shop: Shop) -> None:
     @app.get("/health", summary="The state of every part", tags=["health"])
-    async def health(http: Request) -> Response:
-        return _json(http, dict(await shop.health()))
+    async def health() -> Response:
+        return _json(dict(await shop.health()))
 
     @app.get("/health/live", summary="Whether the process works", tags=["health"])
-    async def live(http: Request) -> Response:
-        return _json(http, {"status": "live"})
+    async def live() -> Response:
+        return _json({"status": "live"})
 
     @app.get(
         "/health/ready", summary="Whether anything can be answered", tags=["health"], responses={503: PROBLEMS[503]}
     )
-    async def ready(http: Request) -> Response:
+    async def ready() -> Response:
         if not await shop.ready():
             detail = "Neither the database nor an index can answer. See /health for what is down."
             raise Problem(503, "not_ready", detail, retry_after_s=1)
-        return _json(http, {"status": "ready"})
+        return _json({"status": "ready"})
 
 
 def _add_page(app: FastAPI, shop: Shop) -> None:
@@ -230,8 +237,8 @@ def _add_page(app: FastAPI, shop: Shop) -> None:
         return FileResponse(directory / "index.html")
 
     @app.get("/v1/users", summary="Some users with many events", tags=["read"])
-    async def users(http: Request, limit: Annotated[int, Query(ge=1, le=100)] = 20) -> Response:
-        return _json(http, {"users": [{"id": user_id} for user_id in await shop.sample_users(limit)]})
+    async def users(query: Annotated[UsersQuery, Query()]) -> Response:
+        return _json({"users": [{"id": user_id} for user_id in await shop.sample_users(query.limit)]})
 
 
 async def _searched(shop: Shop, request: SearchRequest, http: Request) -> Response:
@@ -262,7 +269,7 @@ def _answered(answer: Answer, request: ReadRequest, http: Request, cursor: Curso
     took_ms = (time.perf_counter() - started) * 1000
     request_id = http.state.request_id
     body = answer_body(answer, request_id=request_id, took_ms=took_ms, next_cursor=following)
-    return Response(body, media_type="application/json", headers={"X-Request-Id": request_id} | _degraded(degraded))
+    return Response(body, media_type="application/json", headers=_degraded(degraded))
 
 
 def _degraded(value: str | None) -> dict[str, str]:
@@ -279,9 +286,8 @@ def _written(http: Request, *, accepted: int, changed: int, rejected: int = 0, e
     }
 
 
-def _json(http: Request, body: dict[str, Any], *, status: int = 200) -> Response:
-    headers = {"X-Request-Id": http.state.request_id}
-    return Response(orjson.dumps(body), status_code=status, media_type="application/json", headers=headers)
+def _json(body: dict[str, Any], *, status: int = 200) -> Response:
+    return Response(orjson.dumps(body), status_code=status, media_type="application/json")
 
 
 async def _no_query(_: Annotated[NoQuery, Query()]) -> None:

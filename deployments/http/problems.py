@@ -29,6 +29,9 @@ from starlette.responses import Response
 RETRYABLE = frozenset({429, 503, 504})
 MEDIA_TYPE = "application/problem+json"
 
+# Pydantic's wording, where a client needs plainer words.
+PLAIN = {"extra_forbidden": "is not a field of this request", "missing": "is required"}
+
 
 class Problem(Exception):  # noqa: N818 - the standard's own word
     """
@@ -76,7 +79,7 @@ class Problem(Exception):  # noqa: N818 - the standard's own word
             "errors": self.errors,
             **self.extra,
         }
-        headers = {"X-Request-Id": request_id, **self.headers}
+        headers = dict(self.headers)
         if self.retry_after_s is not None:
             headers["Retry-After"] = str(self.retry_after_s)
         return Response(orjson.dumps(body), status_code=self.status, media_type=MEDIA_TYPE, headers=headers)
@@ -110,7 +113,7 @@ def field_errors(errors: Sequence[Any]) -> list[dict[str, Any]]:
     return [
         {
             "field": ".".join(str(part) for part in error["loc"] if part not in ("body", "query", "path")) or "body",
-            "message": str(error["msg"]).removeprefix("Value error, "),
+            "message": PLAIN.get(error["type"], str(error["msg"]).removeprefix("Value error, ")),
         }
         for error in errors
     ]
