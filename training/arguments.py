@@ -18,8 +18,8 @@ from training.errors import TrainingError
 RUNS_VARIABLE = "SHORTLIST_TRAINING_RUNS"
 
 
-def job_parser(program: str, description: str) -> argparse.ArgumentParser:
-    """A parser with the flags that every job has."""
+def job_parser(program: str, description: str, *, publishes: bool = True) -> argparse.ArgumentParser:
+    """A parser with the flags that every job has; ``--no-activate`` only for one that *publishes*."""
     parser = argparse.ArgumentParser(
         prog=f"python -m {program}",
         description=description,
@@ -28,9 +28,13 @@ def job_parser(program: str, description: str) -> argparse.ArgumentParser:
     )
     root = os.environ.get(ROOT_VARIABLE) or None
     parser.add_argument("--root", default=root, required=root is None, help=f"artifact root; {ROOT_VARIABLE} if set")
-    parser.add_argument(
-        "--no-activate", dest="activate", action="store_false", help="publish the version without putting it into use"
-    )
+    if publishes:
+        parser.add_argument(
+            "--no-activate",
+            dest="activate",
+            action="store_false",
+            help="publish the version without putting it into use",
+        )
     return parser
 
 

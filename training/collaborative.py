@@ -55,7 +55,8 @@ def train(flags: argparse.Namespace) -> None:
         train_factors,
         train_loop_config={"interactions": ray.put(table), "settings": settings.as_parameters()},
         scaling_config=one_worker(),
-        run_config=run_config(version, runs_at(flags.root, flags.runs, "collaborative")),
+        # Ray's annotation names the class it replaces at run time.
+        run_config=run_config(version, runs_at(flags.root, flags.runs, "collaborative")),  # type: ignore[arg-type]
     )
     with trained(trainer) as (directory, report):
         watch.lap("run")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 import time
@@ -21,6 +22,7 @@ from artifacts.encoder import OnnxEncoder
 
 _SAY_EVERY_S = 5.0
 _CHUNK = 64
+_log = logging.getLogger(__name__)
 
 
 def train_embeddings(config: dict[str, Any]) -> None:
@@ -78,12 +80,13 @@ def _exported(config: dict[str, Any], products: pa.Table, directory: Path) -> tu
     from training.encoder_check import fidelity  # noqa: PLC0415
     from training.encoder_export import export_encoder  # noqa: PLC0415
 
+    logging.getLogger("sentence_transformers").setLevel(logging.WARNING)
     disable_progress_bar()  # type: ignore[no-untyped-call]
     model = SentenceTransformer(str(get_model_path()), device="cpu")
-    print("exporting the encoder", flush=True)
+    _log.info("exporting the encoder")
     encoder = export_encoder(model, config["model_name"], directory)
     sample = products.take(_evenly(len(products), config["checked"]))
-    print(f"checking it against the original on {len(sample)} products", flush=True)
+    _log.info("checking it against the original on %d products", len(sample))
 
     def original(texts: Sequence[str]) -> NDArray[np.float32]:
         vectors: NDArray[np.float32] = model.encode(list(texts), normalize_embeddings=True, show_progress_bar=False)
@@ -107,6 +110,6 @@ def _encoded(encoder: OnnxEncoder, texts: list[str]) -> NDArray[np.float32]:
         vectors[start : start + _CHUNK] = encoder.encode(texts[start : start + _CHUNK])
         done, now = min(start + _CHUNK, len(texts)), time.monotonic()
         if now - said > _SAY_EVERY_S or done == len(texts):
-            print(f"encoded {done} of {len(texts)} products, {done / (now - started):.0f} a second", flush=True)
+            _log.info("encoded %d of %d products, %.0f a second", done, len(texts), done / (now - started))
             said = now
     return vectors

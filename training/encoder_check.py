@@ -50,7 +50,7 @@ def require_fidelity(metrics: dict[str, float]) -> None:
         if not metrics[name] >= least:
             raise QualityTooLow(
                 f"The exported encoder strays from the original: {name} is {metrics[name]}, "
-                f"at least {least} is needed. Nothing was published; look at the export's versions of torch and onnxruntime."
+                f"at least {least} is needed. Nothing was published; look at the versions of torch and onnxruntime."
             )
 
 
