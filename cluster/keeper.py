@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import psutil
@@ -52,15 +52,17 @@ def keep(command: Sequence[str], *, log: Path, grace_s: float, keep_open: Sequen
     return status
 
 
-def end_descendants(grace_s: float = 3.0) -> None:
-    """Ask every descendant of this process to stop, and kill those that have not after *grace_s* seconds."""
+def end_descendants(grace_s: float = 2.0, *, spare: Collection[int] = ()) -> None:
+    """
+    Ask every descendant of this process to stop, and kill those that have not after *grace_s* seconds.
+
+    Args:
+        grace_s: Seconds between the two.
+        spare: Children that are left alone, with everything below them.
+    """
     kill_at = time.monotonic() + grace_s
     asked: set[int] = set()
-    while True:
-        _reap(None)
-        left = [each for each in psutil.Process().children(recursive=True) if each.status() != psutil.STATUS_ZOMBIE]
-        if not left:
-            break
+    while left := _living(spare):
         for each in left:
             with contextlib.suppress(psutil.NoSuchProcess):
                 if time.monotonic() > kill_at:
@@ -69,7 +71,20 @@ def end_descendants(grace_s: float = 3.0) -> None:
                     asked.add(each.pid)
                     each.terminate()
         time.sleep(0.05)
-    _reap(None)
+
+
+def _living(spare: Collection[int]) -> list[psutil.Process]:
+    """Return our living descendants, and collect children that have ended; those under *spare* are passed over."""
+    living = []
+    for each in psutil.Process().children():
+        if each.pid in spare:
+            continue
+        with contextlib.suppress(psutil.NoSuchProcess, ChildProcessError):
+            if each.status() == psutil.STATUS_ZOMBIE:
+                os.waitpid(each.pid, os.WNOHANG)
+            else:
+                living += [each, *each.children(recursive=True)]
+    return living
 
 
 def _reap(wanted: int | None) -> int | None:
@@ -87,4 +102,4 @@ def _reap(wanted: int | None) -> int | None:
 
 
 if __name__ == "__main__":
-    sys.exit(keep(sys.argv[2:], log=Path(sys.argv[1]), grace_s=8.0))
+    sys.exit(keep(sys.argv[2:], log=Path(sys.argv[1]), grace_s=4.0))

@@ -211,6 +211,8 @@ class Supervisor:
             if status is None:
                 return
             part.process = None
+            # A keeper that was killed leaves its cluster to us, with every port still taken.
+            end_descendants(spare={each.process.pid for each in self.running.values() if each.process is not None})
             pause = self.restarts[part.name].next_pause()
             if pause is None:
                 self.due.pop(part.name, None)
