@@ -8,8 +8,10 @@ import sys
 
 import typer
 
+from cluster.commands.demo import demo
 from cluster.commands.deploy import deploy
 from cluster.commands.down import down
+from cluster.commands.load import load
 from cluster.commands.migrate import migrate
 from cluster.commands.psql import psql
 from cluster.commands.status import status
@@ -33,8 +35,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (up, down, status, migrate, train, deploy, psql):
+for command in (demo, up, down, status, migrate, train, deploy, psql):
     app.command()(command)
+app.add_typer(load, name="load")
 
 
 def main() -> None:
