@@ -9,7 +9,7 @@ import numpy as np
 from contracts.candidates import Candidates, Placing
 
 
-def candidates(  # noqa: PLR0913 - one argument a column
+def candidates(
     product_ids: Sequence[str],
     *,
     search: Sequence[float] | None = None,

@@ -33,7 +33,6 @@ class TestWeightedRanker:
     def test_ranks_by_the_weighted_features(self) -> None:
         shown = candidates(["a", "b"], search=[0.9, 0.5], popularity=[0.1, 1.0], age_days=[0.0, 0.0])
         page = WeightedRanker().rank(RankRequest(shown))
-        # b: (0.4 * 0.5 + 0.2 * 1 + 0.1 * 1) / 0.7; a: (0.4 * 0.9 + 0.2 * 0.1 + 0.1 * 1) / 0.7
         assert [(hit.product_id, hit.rank, hit.score) for hit in page.hits] == [("b", 1, 0.714285), ("a", 2, 0.685714)]
 
     def test_the_user_vector_of_a_held_version_moves_what_the_user_likes_up(self) -> None:
