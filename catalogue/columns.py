@@ -64,25 +64,28 @@ class Columns:
         for field in self._mapping:
             if field not in FIELDS[kind] and not (kind == "products" and field.startswith(_ATTRIBUTE)):
                 raise ImportRefused(f"the mapping names {field!r}: fields of {kind} are {', '.join(FIELDS[kind])}")
-        self._constants = {
-            field: _conversion(field, only_strings=True)(column[1:])
-            for field, column in self._mapping.items()
-            if column.startswith("=")
-        }
+        self._constants = [
+            (
+                field.startswith(_ATTRIBUTE),
+                field.removeprefix(_ATTRIBUTE),
+                _conversion(field, only_strings=True)(text[1:]),
+            )
+            for field, text in self._mapping.items()
+            if text.startswith("=")
+        ]
         self._targets: dict[str, list[Target]] = {}
 
     def missing_from(self, columns: Iterable[str]) -> list[str]:
         """Return the mapped columns that *columns* lack."""
         present = set(columns)
-        return sorted({c for f, c in self._mapping.items() if f not in self._constants and c not in present})
+        return sorted({c for c in self._mapping.values() if not c.startswith("=") and c not in present})
 
     def fields(self, row: Mapping[str, object]) -> dict[str, object]:
         """Return the fields of *row*: absent where the row has nothing, still to be validated."""
         fields: dict[str, object] = {}
         attributes: dict[str, object] = {}
-        for field, constant in self._constants.items():
-            is_attribute, name, _ = self._target(field)
-            (attributes if is_attribute else fields)[name] = constant
+        for is_attribute, name, value in self._constants:
+            (attributes if is_attribute else fields)[name] = value
         for column, value in row.items():
             targets = self._targets.get(column)
             if targets is None:

@@ -1,7 +1,6 @@
 """What ids, texts, times and attributes may hold, wherever they come from."""
 
 # Pydantic reads these annotations at run time.
-import math
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -122,7 +121,7 @@ def _value_problem(value: object) -> str | None:
     if isinstance(value, str):
         return _string_problem(value)
     if isinstance(value, bool | int | float):
-        return None if math.isfinite(value) and abs(value) <= MAX_NUMBER else "a number must lie within 2^53"
+        return None if abs(value) <= MAX_NUMBER else "a number must lie within 2^53"
     if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
         return "must be a string, a number, a boolean or a list of strings"
     if len(value) > MAX_LIST_LENGTH:
