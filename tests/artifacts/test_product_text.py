@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+from artifacts.product_text import product_text
+
+
+class TestProductText:
+    def test_a_title_alone_is_the_text(self) -> None:
+        assert product_text("Toy Story") == "Toy Story"
+
+    def test_everything_that_reads_as_words_is_in_it(self) -> None:
+        text = product_text(
+            "Toy Story",
+            description="Toys come alive.",
+            category="Animation",
+            brand="Pixar",
+            attributes={"year": 1995, "genres": ["Animation", "Comedy"], "sound": True, "score": 8.5, "none": None},
+        )
+        expected = "Toy Story. Pixar. Animation. genres: Animation, Comedy. score: 8.5. year: 1995. Toys come alive."
+        assert text == expected
+
+    def test_the_order_of_attributes_does_not_matter(self) -> None:
+        one, other = ({"a": "1", "b": "2"}, {"b": "2", "a": "1"})
+        assert product_text("t", attributes=one) == product_text("t", attributes=other)
+
+    def test_white_space_is_collapsed(self) -> None:
+        assert product_text("  a \n b\t", description="  ") == "a b"
