@@ -6,7 +6,7 @@
 -- wins. A text without a searchable term gives no rows. A price bound leaves out products without a price.
 with terms as materialized (
     select
-        array_agg(term) as each_term,
+        array_agg(term::tsquery) as each_term,
         string_agg(term, ' & ')::tsquery as every_term,
         string_agg(term, ' | ')::tsquery as any_term,
         count(*)::real as number
@@ -26,7 +26,7 @@ with terms as materialized (
 ), any_match as (
     select
         id,
-        ((select count(*) from unnest(each_term) as term where search_vector @@ term::tsquery)
+        ((select count(*) from unnest(each_term) as term where search_vector @@ term)
             + ts_rank(search_vector, any_term, 32)) / number as score
     from terms cross join products
     where (select number > 1 and (select count(*) from every_match) < $2::integer from terms)
