@@ -14,6 +14,7 @@ from rich.console import Console
 
 QUIET_S = 2.0
 REMINDER_S = 10.0
+PLAIN_WIDTH = 120
 
 
 @dataclass
@@ -46,8 +47,8 @@ class Output:
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
-        self.terminal = Console(stderr=True, soft_wrap=True)
-        self.result = Console(soft_wrap=True)
+        self.terminal = _console(stderr=True)
+        self.result = _console(stderr=False)
         self.seconds: dict[str, float] = {}
 
     def tell(self, text: str) -> None:
@@ -77,6 +78,14 @@ class Output:
         """Show that *name* is done."""
         self.seconds[name] = round(seconds, 2)
         self.terminal.print(f"[green]✓[/green] {name} [dim]{seconds:.1f} s[/dim]", highlight=False)
+
+
+def _console(*, stderr: bool) -> Console:
+    """Return a console as wide as the terminal; wide enough for tables where there is none."""
+    console = Console(stderr=stderr, soft_wrap=True)
+    if not console.is_terminal:
+        console.width = PLAIN_WIDTH
+    return console
 
 
 def _plain(text: str) -> str:

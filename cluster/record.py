@@ -64,7 +64,7 @@ class StackRecord(BaseModel):
         """
         try:
             return cls.model_validate(json.loads(path.read_text()))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except (ValueError, ValidationError) as error:
             raise StateUnusable(

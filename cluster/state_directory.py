@@ -111,8 +111,12 @@ class StateDirectory:
         try:
             with self.lock.open("rb") as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
+        except PermissionError:
+            raise StateUnusable(
+                f"{self.root} belongs to another user. Choose another directory with --state-dir or {VARIABLE}."
+            ) from None
         except BlockingIOError:
             return True
         return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,10 @@ JOBS = ("popularity", "collaborative", "embeddings")
 ENDED = {"SUCCEEDED", "FAILED", "STOPPED"}
 POLL_S = 0.5
 SHOWN_LINES = 30
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_PROCESS_NAME = re.compile(r"^\([\w.:]+ pid=\d+(?:, ip=[\d.]+)?\)\s*")
+_RAY_LOG = re.compile(r"\b(?:core_worker\.cc|job_manager\.py|worker\.py):\d+|^\[[\d\-:, ]+ [IWEC] \d+")
 
 
 @dataclass(frozen=True)
@@ -48,8 +53,8 @@ def train(api: RayApi, job: str, *, follow: Callable[[str], None]) -> TrainingRe
             state = api.job(submission)
             lines = api.job_logs(submission).splitlines()
             for line in lines[shown:]:
-                if line.strip():
-                    follow(line.strip())
+                if words := readable(line):
+                    follow(words)
             shown = len(lines)
             if state["status"] in ENDED:
                 break
@@ -61,6 +66,12 @@ def train(api: RayApi, job: str, *, follow: Callable[[str], None]) -> TrainingRe
         end = "\n".join(lines[-SHOWN_LINES:])
         raise TrainingFailed(f"The {job} job {state['status'].lower()}: {state.get('message') or ''}\n{end}")
     return TrainingResult(job, submission, round(time.monotonic() - began, 2), last_json(lines))
+
+
+def readable(line: str) -> str:
+    """Return what a job said on *line*, without colours and process names; nothing for Ray's own log lines."""
+    words = _PROCESS_NAME.sub("", _COLOUR.sub("", line)).strip()
+    return "" if _RAY_LOG.search(words) else words
 
 
 def last_json(lines: list[str]) -> dict[str, Any]:
