@@ -53,16 +53,16 @@ def fit_factors(matrix: SparseMatrix, settings: AlsSettings) -> tuple[NDArray[np
         gradient as in Takács, Pilászy, Tikk, "Applications of the conjugate gradient method for implicit feedback
         collaborative filtering", 2011.
     """
-    model = AlternatingLeastSquares(
-        factors=settings.factors,
-        alpha=settings.alpha,
-        regularization=settings.regularization,
-        iterations=settings.iterations,
-        random_state=settings.seed,
-        num_threads=1,
-        dtype=np.float32,
-    )
     with threadpool_limits(limits=1, user_api="blas"):
+        model = AlternatingLeastSquares(
+            factors=settings.factors,
+            alpha=settings.alpha,
+            regularization=settings.regularization,
+            iterations=settings.iterations,
+            random_state=settings.seed,
+            num_threads=1,
+            dtype=np.float32,
+        )
         model.fit(matrix, show_progress=False)
     return (
         np.ascontiguousarray(model.user_factors, dtype=np.float32),

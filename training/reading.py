@@ -41,7 +41,7 @@ async def arrow_table(
     return csv.read_csv(
         content,
         read_options=csv.ReadOptions(column_names=list(columns)),
-        parse_options=csv.ParseOptions(newlines_in_values=True),
+        parse_options=csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False),
         convert_options=csv.ConvertOptions(
             column_types=columns, null_values=[""], strings_can_be_null=True, quoted_strings_can_be_null=False
         ),

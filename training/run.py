@@ -36,7 +36,7 @@ def connect() -> None:
     except ConnectionError as error:
         raise ClusterNotFound(
             f"No Ray cluster answers at {os.environ.get('RAY_ADDRESS', 'this machine')}. "
-            "Submit the job with `ray job submit`, or set RAY_ADDRESS to the training cluster."
+            "Submit the job with `ray job submit`, or set RAY_ADDRESS (and RAY_AUTH_TOKEN) to the training cluster's."
         ) from error
 
 

@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import pyarrow as pa
+
+from training.interactions import INTERACTION_COLUMNS, Interactions
+
+
+class TestInteractions:
+    def test_the_order_of_rows_does_not_matter(self) -> None:
+        rows = [("u2", "p1", 3.0, 5.0), ("u1", "p2", 1.0, 6.0), ("u1", "p1", 2.0, 7.0)]
+        one, other = (
+            Interactions.from_table(
+                pa.table(
+                    [pa.array(column, kind) for column, kind in zip(zip(*order, strict=True), KINDS, strict=True)],
+                    names=list(INTERACTION_COLUMNS),
+                )
+            )
+            for order in (rows, rows[::-1])
+        )
+        assert one.user_ids == other.user_ids == ["u1", "u2"]
+        assert one.matrix().toarray().tolist() == other.matrix().toarray().tolist() == [[2.0, 1.0], [3.0, 0.0]]
+
+    def test_a_choice_gives_a_matrix_of_the_same_shape(self) -> None:
+        table = pa.table(
+            {"user_id": ["u1", "u2"], "product_id": ["p1", "p2"], "confidence": [1.0, 2.0], "last_at": [0.0, 1.0]}
+        )
+        interactions = Interactions.from_table(table)
+        chosen = interactions.matrix(interactions.last_at > 0)
+        assert chosen.toarray().tolist() == [[0.0, 0.0], [0.0, 2.0]]
+
+
+KINDS = list(INTERACTION_COLUMNS.values())
