@@ -159,6 +159,11 @@ function degradedBanner(body, header) {
   );
 }
 
+/** Whether the same request may be answered later, or (410) from its first page. */
+function mayHelp({ retryable, status }) {
+  return retryable || status === 410 || status >= 500;
+}
+
 /** An error as text: what is wrong, which fields, and a button to try again where that may help. */
 export function problemNotice(problem, retry) {
   return element(
@@ -168,6 +173,6 @@ export function problemNotice(problem, retry) {
     element("span", {}, problem.message),
     problem.errors?.length > 1 && element("ul", {}, problem.errors.map(({ field, message }) => element("li", {}, `${field}: ${message}`))),
     problem.requestId && element("code", {}, `request ${problem.requestId}`),
-    retry && element("button.quiet", { type: "button", onclick: retry }, "Try again"),
+    retry && mayHelp(problem) && element("button.quiet", { type: "button", onclick: retry }, "Try again"),
   );
 }

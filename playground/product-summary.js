@@ -34,7 +34,7 @@ export function facts(product) {
 
 /** Degrees on the colour wheel, the same for the same text. */
 export function hue(text) {
-  let sum = 0;
-  for (const character of text) sum = (sum * 31 + character.codePointAt(0)) % 360;
-  return String(sum);
+  let hash = 0x811c9dc5;
+  for (const character of text) hash = Math.imul(hash ^ character.codePointAt(0), 0x01000193) >>> 0;
+  return String((hash >>> 8) % 360);
 }

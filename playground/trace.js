@@ -35,7 +35,7 @@ export class Trace {
     this.#choice.replaceChildren(...[...this.#answers.keys()].map((name) => this.#button(name)));
     const body = this.#answers.get(this.#shown);
     this.#body.replaceChildren(...(body ? [stages(body.stages), freshness(body), this.#versions(body.versions)] : []));
-    if (!body) this.#body.append(element("p.note", {}, "Nothing has been answered yet."));
+    if (!body) this.#body.append(element("p.note", {}, "There is no answer to show."));
   }
 
   #button(name) {
