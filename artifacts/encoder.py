@@ -38,7 +38,7 @@ class OnnxEncoder:
         options.log_severity_level = 3
         try:
             self._session = onnxruntime.InferenceSession(
-                (directory / ENCODER_FILE).read_bytes(), options, providers=["CPUExecutionProvider"]
+                str(directory / ENCODER_FILE), options, providers=["CPUExecutionProvider"]
             )
             self._tokenizer = Tokenizer.from_file(str(directory / TOKENIZER_FILE))
         except Exception as error:  # both libraries raise bare Exceptions of their own
