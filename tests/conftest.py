@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.util
 import itertools
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
@@ -21,28 +17,18 @@ from cluster.errors import ServerFailed
 from cluster.postgres import DATABASE, PostgresServer
 from cluster.postgres_programs import PostgresPrograms
 from cluster.valkey import ValkeyServer
+from storage.migrate import migrate
+from tests.command import FREE_PORTS, Shortlist
+from tests.directories import short_directory
 from tests.servers import Servers
+from tests.stack import Stack
 
 TEMPLATE = "shortlist_template"
 _numbers = itertools.count(1)
 
 
-@contextlib.contextmanager
-def short_directory(prefix: str) -> Iterator[Path]:
-    """A directory with a short path that the database account can enter; removed afterwards."""
-    directory = Path(tempfile.mkdtemp(prefix=prefix, dir="/tmp"))
-    directory.chmod(0o711)
-    try:
-        yield directory
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
-
-
 def migrate_database(database_url: str) -> None:
-    """Apply the migrations, where the room that holds them is present."""
-    if importlib.util.find_spec("storage.migrate") is None:
-        return
-    migrate = importlib.import_module("storage.migrate").migrate
+    """Apply the migrations."""
     with ThreadPoolExecutor(1) as thread:
         thread.submit(lambda: asyncio.run(migrate(database_url))).result()
 
@@ -101,3 +87,16 @@ def database_url(servers: Servers) -> Iterator[str]:
     servers.primary.create_database(name, template=TEMPLATE)
     yield servers.primary.url(name)
     servers.primary.query(f'drop database "{name}" with (force)')
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    """The real thing for the whole session: leave it as it was found. Takes minutes to start; mark tests `stack`."""
+    with short_directory("shortlist-demo-") as directory:
+        shortlist = Shortlist(directory / "state")
+        try:
+            yield Stack(shortlist, shortlist.ask("demo", "--detach", *FREE_PORTS, timeout_s=1200))
+        finally:
+            shortlist.run("down")
+        assert shortlist.processes() == []
+        assert not shortlist.state.alias.exists()
