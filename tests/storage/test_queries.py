@@ -1,12 +1,26 @@
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 import asyncpg
 import pytest
 
 from storage.connection import Connection
 from storage.named_queries import QUERIES
+from tests.servers import Servers
 
 ODD_TEXTS = ["", " ", "the", "!!! & | :* ' <->", "\\ '\\' ''", "'; drop table products; --", "a & !b", "é" * 500, "🎬"]
+
+
+@pytest.fixture
+async def connection(servers: Servers) -> AsyncIterator[Connection]:
+    """A connection inside a transaction that is undone, which is quicker than a database for each test."""
+    connection = await asyncpg.connect(servers.database_url)
+    transaction = connection.transaction()
+    await transaction.start()
+    yield connection
+    await transaction.rollback()
+    await connection.close()
 
 
 async def keyword(
@@ -82,7 +96,8 @@ class TestKeywordCandidates:
         await insert_products(connection, ("1", "tea"))
         assert await keyword(connection, text) == []
 
-    async def test_the_text_index_is_used(self, connection: Connection) -> None:
+    async def test_the_text_index_is_used(self, database_url: str) -> None:
+        connection = await asyncpg.connect(database_url)
         await connection.execute(
             "insert into products (id, title) select number::text, 'tea ' || md5(number::text) "
             "from generate_series(1, 20000) as number"
@@ -93,6 +108,7 @@ class TestKeywordCandidates:
         plan = await connection.fetch(
             "explain execute candidates('tea d3d9446802a44259755d38e6d163e820', 200, null, null, null, null)"
         )
+        await connection.close()
         text = "\n".join(row[0] for row in plan)
         assert "Seq Scan on products" not in text
         assert "products_search_vector" in text
