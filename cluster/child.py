@@ -41,6 +41,7 @@ def spawn(
     environment: Mapping[str, str] | None = None,
     directory: Path | None = None,
     own_session: bool = True,
+    niceness: int = 0,
     keep_open: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
     """
@@ -54,6 +55,7 @@ def spawn(
         environment: The whole environment; None for ours.
         directory: Its working directory; None for ours.
         own_session: Whether a Ctrl-C in our terminal passes it by.
+        niceness: Added to ours; positive gives way to others.
         keep_open: File descriptors that it inherits.
     """
     parent = os.getpid()
@@ -62,6 +64,8 @@ def spawn(
         for ignored in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
             signal.signal(ignored, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        if niceness:
+            os.nice(niceness)
         if death_signal is not None:
             die_with_parent(death_signal, parent)
 

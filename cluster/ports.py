@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import socket
 
 import psutil
 
 from cluster.errors import PortInUse
+
+# Below what systems give to outgoing connections (Linux: from 32768), which would take a port that is still unused.
+CHOICE = range(12_000, 29_900)
 
 _given: set[int] = set()
 
@@ -15,15 +19,22 @@ _given: set[int] = set()
 def free_ports(count: int) -> list[int]:
     """Return *count* ports that nobody listens on, on any interface, and that were not returned before."""
     ports: list[int] = []
-    with contextlib.ExitStack() as stack:
-        while len(ports) < count:
-            holder = stack.enter_context(socket.socket())
-            holder.bind(("", 0))
-            port = int(holder.getsockname()[1])
-            if port not in _given:
-                _given.add(port)
-                ports.append(port)
+    for port in random.SystemRandom().sample(CHOICE, len(CHOICE)):
+        if len(ports) == count:
+            break
+        if port not in _given and _is_free(port):
+            ports.append(port)
+    _given.update(ports)
     return ports
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket(socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET) as probe:
+        try:
+            probe.bind(("", port))
+        except OSError:
+            return False
+    return True
 
 
 def require_free(host: str, port: int, *, option: str) -> int:

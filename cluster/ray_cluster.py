@@ -69,16 +69,20 @@ class RayCluster:
     Args:
         plan: What it is made of.
         environment: Variables for its processes, over a clean copy of ours.
+        python: The interpreter, by a path without blanks: Ray hands it to a shell unquoted.
         haproxy: Directory for HAProxy's files, by a short path.
         token: The file that holds the authentication token.
         log: Receives the output of ``ray start``.
     """
 
-    def __init__(self, plan: RayPlan, *, environment: Mapping[str, str], haproxy: Path, token: Path, log: Path) -> None:
+    def __init__(
+        self, plan: RayPlan, *, environment: Mapping[str, str], python: Path, haproxy: Path, token: Path, log: Path
+    ) -> None:
         self.name = plan.name
         self.plan = plan
         self.log = log
         self.haproxy = haproxy
+        self.python = python
         self.token = token
         self.extra = dict(environment)
         self.ports = self._choose_ports()
@@ -112,7 +116,7 @@ class RayCluster:
                 "-m",
                 "cluster.keeper",
                 str(self.log),
-                sys.executable,
+                str(self.python),
                 "-m",
                 "ray.scripts.scripts",
                 "start",
@@ -124,6 +128,8 @@ class RayCluster:
             ],
             log=self.log,
             death_signal=signal.SIGTERM,
+            # Answers come before training where there are too few CPUs for both.
+            niceness=0 if self.plan.serves else 10,
             environment=self.environment(),
             directory=self.plan.directory,
         )
@@ -131,7 +137,7 @@ class RayCluster:
     def environment(self) -> dict[str, str]:
         """Return the whole environment of its processes: ours without Ray's variables, then this cluster's."""
         clean = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-        programs = str(Path(sys.executable).parent)
+        programs = str(self.python.parent)
         variables = {
             **clean,
             "PATH": os.pathsep.join([programs, clean.get("PATH", os.defpath)]),

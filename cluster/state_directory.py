@@ -21,6 +21,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +56,11 @@ class StateDirectory:
     def sockets(self) -> Path:
         """Directory of the Postgres sockets, by its short path."""
         return self.alias / "postgres"
+
+    @property
+    def python(self) -> Path:
+        """This interpreter in its environment, by a path without blanks; made by `prepare`."""
+        return self.alias / "venv" / "bin" / Path(sys.executable).name
 
     @property
     def postgres(self) -> Path:
@@ -156,6 +162,9 @@ class StateDirectory:
                 f"{NEEDED_BYTES // 1_000_000}. Free some space, or choose another disk with --state-dir."
             )
         self._link()
+        environment = self.run / "venv"
+        environment.unlink(missing_ok=True)
+        environment.symlink_to(sys.prefix)
 
     def _link(self) -> None:
         """Make `alias` lead to `run`, and refuse one that somebody else made."""

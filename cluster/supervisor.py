@@ -292,6 +292,7 @@ class Supervisor:
         return RayCluster(
             plan,
             environment=settings(self.state, self.primary.url(), [self.replica.url()], self.valkey.url),
+            python=self.state.python,
             haproxy=self.state.alias / "h",
             token=self.state.token,
             log=self.state.logs / f"{plan.name}.log",
