@@ -1,9 +1,8 @@
 """Products as they are shown and as they are written."""
 
 # Pydantic reads these annotations at run time.
-from collections.abc import Mapping
-from datetime import UTC, datetime
-from typing import Annotated, Any, Self
+from datetime import datetime
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
@@ -39,24 +38,6 @@ class Product(BaseModel):
     image_url: str | None = None
     created_at: Annotated[datetime, Field(description="Since when it has existed; freshness counts from here.")]
     attributes: Annotated[dict[str, Any], Field(description="Whatever else is known of it.")] = {}
-
-    @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> Self:
-        """Return the product of a row of ``products_by_id``, which needs no validation."""
-        price = record["price"]
-        return cls.model_construct(
-            id=record["id"],
-            title=record["title"],
-            description=record["description"],
-            category=record["category"],
-            brand=record["brand"],
-            price=None if price is None else float(price),
-            currency=record["currency"],
-            in_stock=record["in_stock"],
-            image_url=record["image_url"],
-            created_at=record["created_at"].astimezone(UTC),
-            attributes=record["attributes"],
-        )
 
 
 class ProductWrite(BaseModel):

@@ -27,7 +27,7 @@ class RetrievalConfig(BaseModel):
 
     keyword_limit: Limit = 200
     semantic_limit: Limit = 100
-    min_cosine: Annotated[float, Field(ge=-1, le=1)] = 0.2
+    min_cosine: Annotated[float, Field(ge=-1, le=1)] = 0.3
     filter_widening: Limit = 10
     collaborative_limit: Limit = 200
     similar_limit: Limit = 200

@@ -34,12 +34,11 @@ class KeywordRetriever:
             request.price_max,
             request.in_stock,
         )
-        total = rows.records[0]["total"] if rows.records else 0
         retrieved = Retrieved(
             retriever="keyword",
             product_ids=[record["product_id"] for record in rows.records],
             scores=np.array([record["score"] for record in rows.records], dtype=np.float64),
-            truncated=total > len(rows.records),
+            truncated=len(rows.records) == self._limit,
             source=rows.source.name,
         )
         return retrieved, rows.source

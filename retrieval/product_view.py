@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
+import asyncpg
 
-def product_view(row: Mapping[str, Any]) -> dict[str, Any]:
+
+def product_view(row: asyncpg.Record) -> dict[str, Any]:
     """Return the public fields of a ``products`` row: the price as a number, the time as RFC 3339 text."""
     return {
         "id": row["id"],

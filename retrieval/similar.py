@@ -14,6 +14,9 @@ from contracts.candidates import Retrieved, RetrieverName
 from retrieval.fusion import fuse
 from retrieval.item_order import best_items
 
+# Neighbours looked at in each space, whatever the limit, so that a longer list continues a shorter one.
+DEPTH = 500
+
 
 class SimilarRetriever:
     """
@@ -52,14 +55,14 @@ class SimilarRetriever:
         self, product_ids: list[str], factors: Factors | None, embeddings: EmbeddingIndex | None
     ) -> list[Retrieved]:
         lists = []
-        if factors is not None and (found := _by_factors(factors, product_ids, self._limit)):
-            lists.append(_list("collaborative", found, self._limit))
-        if embeddings is not None and (found := _by_text(embeddings, product_ids, self._limit)):
-            lists.append(_list("semantic", found, self._limit))
+        if factors is not None and (found := _by_factors(factors, product_ids)):
+            lists.append(_list("collaborative", found))
+        if embeddings is not None and (found := _by_text(embeddings, product_ids)):
+            lists.append(_list("semantic", found))
         return lists
 
 
-def _by_factors(factors: Factors, product_ids: list[str], limit: int) -> list[tuple[str, float]]:
+def _by_factors(factors: Factors, product_ids: list[str]) -> list[tuple[str, float]]:
     """Items by the cosine between their factors and the mean direction of the given items'."""
     rows = [row for row in map(factors.item_row, product_ids) if row is not None]
     if not rows:
@@ -67,19 +70,19 @@ def _by_factors(factors: Factors, product_ids: list[str], limit: int) -> list[tu
     lengths = np.linalg.norm(factors.item_factors, axis=1, keepdims=True)
     unit = np.asarray(factors.item_factors / np.where(lengths > 0, lengths, 1), dtype=np.float32)
     direction = _mean_direction(unit[rows])
-    return best_items(factors.item_ids, unit @ direction, limit=limit, without=frozenset(product_ids))
+    return best_items(factors.item_ids, unit @ direction, limit=DEPTH, without=frozenset(product_ids))
 
 
-def _by_text(embeddings: EmbeddingIndex, product_ids: list[str], limit: int) -> list[tuple[str, float]]:
+def _by_text(embeddings: EmbeddingIndex, product_ids: list[str]) -> list[tuple[str, float]]:
     """Products by the cosine between their text's vector and the mean direction of the given products'."""
     rows, vectors = embeddings.vectors(product_ids)
     if not rows:
         return []
     given = set(product_ids)
     found = nearest_products(
-        embeddings.index, embeddings.product_ids, _mean_direction(vectors), limit=limit + len(given)
+        embeddings.index, embeddings.product_ids, _mean_direction(vectors), limit=DEPTH + len(given)
     )
-    return [(product_id, cosine) for product_id, cosine in found if product_id not in given][:limit]
+    return [(product_id, cosine) for product_id, cosine in found if product_id not in given]
 
 
 def _mean_direction(unit: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -88,11 +91,11 @@ def _mean_direction(unit: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return np.asarray(mean / length if length > 0 else mean, dtype=np.float32)
 
 
-def _list(retriever: RetrieverName, found: list[tuple[str, float]], limit: int) -> Retrieved:
+def _list(retriever: RetrieverName, found: list[tuple[str, float]]) -> Retrieved:
     return Retrieved(
         retriever=retriever,
         product_ids=[product_id for product_id, _ in found],
         scores=np.array([score for _, score in found], dtype=np.float64),
-        truncated=len(found) == limit,
+        truncated=len(found) >= DEPTH,
         source=retriever,
     )

@@ -1,13 +1,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from catalogue.products import BatchProduct, Product, ProductWrite
+from catalogue.products import BatchProduct, ProductWrite
 
 FULL: dict[str, Any] = {
     "id": "p1",
@@ -132,13 +131,3 @@ class TestBatchProduct:
     def test_it_has_to_name_itself(self) -> None:
         with pytest.raises(ValidationError, match="id"):
             BatchProduct.model_validate({"title": "T"})
-
-
-class TestProduct:
-    def test_a_row_becomes_what_is_shown(self) -> None:
-        moment = datetime(2020, 1, 31, tzinfo=UTC)
-        record = {**FULL, "price": Decimal("89.9500"), "created_at": moment, "updated_at": moment}
-        shown = Product.from_record(record).model_dump(mode="json")
-        expected = {**FULL, "created_at": "2020-01-31T00:00:00Z"}
-        del expected["hidden"]
-        assert shown == expected
