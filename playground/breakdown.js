@@ -70,7 +70,7 @@ function row(feature, value, weight, contribution) {
         : [element("span.value-bar", { "aria-hidden": "true" }, element("i", { style: { width: width(value) } })), element("span", {}, value.toFixed(3))],
     ),
     element("td", { title: figure(weight) }, absent ? "–" : `× ${weight.toFixed(3)}`),
-    element("td", {}, figure(contribution)),
+    element("td", {}, absent ? "–" : figure(contribution)),
   );
 }
 
