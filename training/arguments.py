@@ -55,6 +55,14 @@ def positive(text: str) -> float:
     return value
 
 
+def whole(text: str) -> int:
+    """A flag's value that must be a whole number, at least 1."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number above 0")
+    return value
+
+
 def store_at(root: str) -> ArtifactStore:
     """The artifact store of the ``--root`` flag."""
     return ArtifactStore(root, cache=os.environ.get(CACHE_VARIABLE) or None)
@@ -72,8 +80,5 @@ def run_job(job: Callable[[], None]) -> None:
         job()
     except (ArtifactError, StorageError, TrainingError) as error:
         sys.exit(f"{type(error).__name__}: {error}")
-    except (ConnectionError, TimeoutError, FileNotFoundError, asyncpg.PostgresConnectionError) as error:
-        sys.exit(
-            f"The database does not answer ({error!r}). "
-            "Check SHORTLIST_DATABASE_URL and SHORTLIST_REPLICA_URLS, and that the servers run."
-        )
+    except asyncpg.UndefinedTableError as error:
+        sys.exit(f"The database has not been migrated ({error}). Run `python -m storage.migrate`.")

@@ -13,15 +13,17 @@ import pyarrow as pa
 import ray
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
+from artifacts.factors import Factors
 from artifacts.manifest import DataWindow, ManifestDraft, new_version
 from storage.settings import StorageSettings
 from training.als import HOLDOUT_AT_LEAST, HOLDOUT_SHARE, AlsSettings
-from training.arguments import add_runs, job_parser, run_job, runs_at, store_at
+from training.arguments import add_runs, job_parser, positive, run_job, runs_at, store_at, whole
 from training.errors import NothingToTrainOn
 from training.event_weights import query_arguments, weights_in_manifest
 from training.factor_run import train_factors
 from training.interactions import INTERACTION_COLUMNS
 from training.progress import Stopwatch, conclude, say
+from training.publication import activate_if_it_loads, parent_of
 from training.queries import QUERIES
 from training.reading import arrow_table, reading
 from training.run import connect, one_worker, run_config, trained
@@ -74,12 +76,12 @@ def train(flags: argparse.Namespace) -> None:
             },
             data_window=window,
             metrics=report["metrics"],
-            parent=store.active_version("collaborative"),
+            parent=parent_of(store, "collaborative"),
             seconds=watch.seconds | report["seconds"],
         )
         manifest = store.publish(directory, draft)
     if flags.activate:
-        store.activate("collaborative", version)
+        activate_if_it_loads(store, manifest, lambda loaded, _: Factors.load(loaded))
     say(f"collaborative {version} is {'active' if flags.activate else 'published'}")
     conclude(manifest)
 
@@ -89,10 +91,10 @@ def main() -> None:
     defaults = AlsSettings()
     parser = job_parser("training.collaborative", "Train user and item factors by implicit ALS.")
     add_runs(parser)
-    parser.add_argument("--factors", type=int, default=defaults.factors, help="dimension of the factors")
-    parser.add_argument("--alpha", type=float, default=defaults.alpha, help="weight of a confidence of 1")
-    parser.add_argument("--regularization", type=float, default=defaults.regularization, help="lambda")
-    parser.add_argument("--iterations", type=int, default=defaults.iterations, help="rounds of alternation")
+    parser.add_argument("--factors", type=whole, default=defaults.factors, help="dimension of the factors")
+    parser.add_argument("--alpha", type=positive, default=defaults.alpha, help="weight of a confidence of 1")
+    parser.add_argument("--regularization", type=positive, default=defaults.regularization, help="lambda")
+    parser.add_argument("--iterations", type=whole, default=defaults.iterations, help="rounds of alternation")
     parser.add_argument("--seed", type=int, default=defaults.seed, help="start of the random numbers")
     flags = parser.parse_args()
     run_job(lambda: train(flags))

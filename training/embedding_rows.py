@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncpg
 import numpy as np
 from numpy.typing import NDArray
 
+from training.connection import primary
 from training.queries import QUERIES
 
 _BATCH = 5000
@@ -28,9 +28,8 @@ async def write_embeddings(
         updated_at: Length n, microseconds since 1970: a product that changed since is left out.
         vectors: float32, shape (n, dim), stored little-endian.
     """
-    connection = await asyncpg.connect(database_url, timeout=5, server_settings={"application_name": "training"})
     written = 0
-    try:
+    async with primary(database_url) as connection:
         for start in range(0, len(product_ids), _BATCH):
             rows = slice(start, start + _BATCH)
             content = [vector.astype("<f4").tobytes() for vector in vectors[rows]]
@@ -41,6 +40,4 @@ async def write_embeddings(
                 )
                 outcome = await connection.execute(QUERIES["write_embeddings"], encoder_version)
                 written += int(outcome.rpartition(" ")[2])
-    finally:
-        await connection.close()
     return written

@@ -18,17 +18,18 @@ import pyarrow.parquet as pq
 import ray.data
 from ray.train.v2.torch.torch_trainer import TorchTrainer
 
-from artifacts.embedding_index import INDEX_FILE, PRODUCTS_FILE
+from artifacts.embedding_index import INDEX_FILE, PRODUCTS_FILE, EmbeddingIndex
 from artifacts.manifest import Manifest, ManifestDraft, new_version
 from artifacts.product_text import product_text
 from storage.named_queries import QUERIES as SERVING_QUERIES
 from storage.settings import StorageSettings
-from training.arguments import add_runs, job_parser, run_job, runs_at, store_at
+from training.arguments import add_runs, job_parser, run_job, runs_at, store_at, whole
 from training.embedding_rows import write_embeddings
 from training.embedding_run import train_embeddings
 from training.encoder_check import require_fidelity
 from training.errors import NothingToTrainOn
 from training.progress import Stopwatch, conclude, say
+from training.publication import activate_if_it_loads, parent_of
 from training.queries import QUERIES
 from training.reading import arrow_table, reading
 from training.run import connect, need_cpus, one_worker, run_config, trained
@@ -98,7 +99,9 @@ def train(flags: argparse.Namespace) -> None:
     say(f"encoding {catalogue.products.num_rows} products")
     connect()
     need_cpus(2)
-    ray.data.DataContext.get_current().enable_progress_bars = False
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
     trainer = TorchTrainer(
         train_embeddings,
         train_loop_config={"model_name": MODEL_NAME, "threads": flags.threads, "checked": flags.checked},
@@ -126,12 +129,12 @@ def train(flags: argparse.Namespace) -> None:
                 "changes_position": catalogue.changes_position,
             },
             metrics=report["metrics"],
-            parent=store.active_version("embeddings"),
+            parent=parent_of(store, "embeddings"),
             seconds=watch.seconds | report["seconds"],
         )
         manifest: Manifest = store.publish(directory, draft)
     if flags.activate:
-        store.activate("embeddings", version)
+        activate_if_it_loads(store, manifest, EmbeddingIndex.load)
     say(f"embeddings {version} is {'active' if flags.activate else 'published'}")
     conclude(manifest)
 
@@ -157,8 +160,8 @@ def main() -> None:
     """Read the flags and run the job."""
     parser = job_parser("training.embeddings", "Embed the catalogue and export the encoder that queries go through.")
     add_runs(parser)
-    parser.add_argument("--threads", type=int, default=2, help="texts encoded side by side")
-    parser.add_argument("--checked", type=int, default=500, help="products the encoder is checked with")
+    parser.add_argument("--threads", type=whole, default=2, help="texts encoded side by side")
+    parser.add_argument("--checked", type=whole, default=500, help="products the encoder is checked with")
     flags = parser.parse_args()
     run_job(lambda: train(flags))
 

@@ -66,5 +66,9 @@ class Interactions:
 
 def _numbered(column: pa.ChunkedArray) -> tuple[list[str], NDArray[np.int64]]:
     """The distinct values, sorted, and for each entry its place among them."""
-    ids, rows = np.unique(np.array(column.to_pylist(), dtype=object), return_inverse=True)
-    return ids.tolist(), rows.astype(np.int64)
+    encoded = column.combine_chunks().dictionary_encode()
+    ids: list[str] = encoded.dictionary.to_pylist()
+    order = sorted(range(len(ids)), key=ids.__getitem__)
+    places = np.empty(len(ids), dtype=np.int64)
+    places[order] = np.arange(len(ids))
+    return [ids[row] for row in order], places[encoded.indices.to_numpy()]

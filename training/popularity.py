@@ -25,6 +25,7 @@ from training.errors import NothingToTrainOn
 from training.event_weights import query_arguments, weights_in_manifest
 from training.popularity_rows import put_into_use
 from training.progress import Stopwatch, conclude, say
+from training.publication import parent_of
 from training.queries import QUERIES
 from training.reading import arrow_table, reading
 
@@ -90,7 +91,7 @@ def publish(
             "mean": round(float(table.popularity.mean()), 4),
             "median": round(float(np.median(table.popularity)), 4),
         },
-        parent=store.active_version("popularity"),
+        parent=parent_of(store, "popularity"),
         seconds=watch.seconds,
     )
     with tempfile.TemporaryDirectory() as directory:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncpg
-
 from artifacts.manifest import Manifest
 from artifacts.popularity_table import PopularityTable
 from artifacts.store import ArtifactStore
+from training.connection import primary
 from training.queries import QUERIES
 
 _ONE_AT_A_TIME = "select pg_advisory_xact_lock(hashtext('shortlist.popularity'))"
@@ -20,24 +19,20 @@ async def put_into_use(database_url: str, store: ArtifactStore, manifest: Manife
     """
     if manifest.data_window is None:
         raise ValueError(f"popularity {manifest.version} has no data window")
-    connection = await asyncpg.connect(database_url, timeout=5, server_settings={"application_name": "training"})
-    try:
-        async with connection.transaction():
-            await connection.execute(_ONE_AT_A_TIME)
-            await connection.execute(QUERIES["begin_popularity"])
-            await connection.copy_records_to_table(
-                "new_popularity",
-                records=zip(table.product_ids, table.popularity.tolist(), table.weighted_count.tolist(), strict=True),
-            )
-            await connection.execute(QUERIES["remove_forgotten_popularity"])
-            await connection.execute(QUERIES["write_popularity"], manifest.version)
-            await connection.execute(QUERIES["deactivate_popularity"])
-            await connection.execute(
-                QUERIES["activate_popularity"],
-                manifest.version,
-                manifest.data_window.end,
-                manifest.parameters["half_life_days"],
-            )
-            store.activate("popularity", manifest.version)
-    finally:
-        await connection.close()
+    async with primary(database_url) as connection, connection.transaction():
+        await connection.execute(_ONE_AT_A_TIME)
+        await connection.execute(QUERIES["begin_popularity"])
+        await connection.copy_records_to_table(
+            "new_popularity",
+            records=zip(table.product_ids, table.popularity.tolist(), table.weighted_count.tolist(), strict=True),
+        )
+        await connection.execute(QUERIES["remove_forgotten_popularity"])
+        await connection.execute(QUERIES["write_popularity"], manifest.version)
+        await connection.execute(QUERIES["deactivate_popularity"])
+        await connection.execute(
+            QUERIES["activate_popularity"],
+            manifest.version,
+            manifest.data_window.end,
+            manifest.parameters["half_life_days"],
+        )
+        store.activate("popularity", manifest.version)

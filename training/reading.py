@@ -10,7 +10,9 @@ import asyncpg
 import pyarrow as pa
 from pyarrow import csv
 
+from storage.errors import DatabaseUnavailable
 from storage.settings import StorageSettings
+from training.connection import connect
 
 
 @asynccontextmanager
@@ -19,7 +21,7 @@ async def reading(settings: StorageSettings) -> AsyncIterator[asyncpg.Connection
     A connection to read from inside one snapshot: the first read replica that answers, else the primary.
 
     Raises:
-        OSError: none of them answers.
+        DatabaseUnavailable: none of them answers.
     """
     connection = await _first_that_answers([*settings.replica_urls, settings.database_url])
     try:
@@ -49,9 +51,9 @@ async def arrow_table(
 
 
 async def _first_that_answers(urls: list[str]) -> asyncpg.Connection:
-    for url in urls[:-1]:
+    for number, url in enumerate(urls[:-1], start=1):
         try:
-            return await asyncpg.connect(url, timeout=5, server_settings={"application_name": "training"})
-        except (OSError, asyncpg.PostgresError, TimeoutError):
-            print(f"A read replica does not answer; trying the next of {len(urls)} databases.", flush=True)
-    return await asyncpg.connect(urls[-1], timeout=5, server_settings={"application_name": "training"})
+            return await connect(url, f"replica-{number}")
+        except DatabaseUnavailable as error:
+            print(f"{error}; trying the next database.", flush=True)
+    return await connect(urls[-1], "primary")
