@@ -141,7 +141,13 @@ function notices({ body, degraded }) {
   const notes = [];
   if (body.degraded) notes.push(degradedBanner(body, degraded));
   if (body.stages.some((stage) => stage.cause === "unknown_user")) {
-    notes.push(element("p.note", {}, "Nothing is known of this user yet, so nothing here is personal. Send an event to change that."));
+    notes.push(
+      element(
+        "p.note",
+        {},
+        "Nothing is known of this user yet, so nothing here is personal. Send an event to change that.",
+      ),
+    );
   }
   return notes;
 }
@@ -169,9 +175,14 @@ export function problemNotice(problem, retry) {
   return element(
     "div.banner.problem",
     { role: "alert" },
-    element("strong", {}, problem.status ? `${problem.status} ${problem.title}` : problem.title ?? "Error"),
+    element("strong", {}, problem.status ? `${problem.status} ${problem.title}` : (problem.title ?? "Error")),
     element("span", {}, problem.message),
-    problem.errors?.length > 1 && element("ul", {}, problem.errors.map(({ field, message }) => element("li", {}, `${field}: ${message}`))),
+    problem.errors?.length > 1 &&
+      element(
+        "ul",
+        {},
+        problem.errors.map(({ field, message }) => element("li", {}, `${field}: ${message}`)),
+      ),
     problem.requestId && element("code", {}, `request ${problem.requestId}`),
     retry && mayHelp(problem) && element("button.quiet", { type: "button", onclick: retry }, "Try again"),
   );

@@ -13,13 +13,17 @@ export function scoreBar(hit) {
       title: `${featureName(feature)} ${figure(features[feature])} × weight ${figure(weights[feature])} = ${figure(contribution)}`,
     }),
   );
-  const label = positive.map(([feature, contribution]) => `${featureName(feature)} ${contribution.toFixed(3)}`).join(", ");
+  const label = positive
+    .map(([feature, contribution]) => `${featureName(feature)} ${contribution.toFixed(3)}`)
+    .join(", ");
   return element("span.score-bar", { role: "img", "aria-label": `Score ${hit.score.toFixed(3)}: ${label}` }, parts);
 }
 
 /** Which colour stands for which feature, for the features known of any of *hits*. */
 export function legend(hits) {
-  const known = hits.flatMap((hit) => Object.entries(hit.explain?.features ?? {})).filter(([, value]) => value !== null);
+  const known = hits
+    .flatMap((hit) => Object.entries(hit.explain?.features ?? {}))
+    .filter(([, value]) => value !== null);
   const features = new Set(known.map(([feature]) => feature));
   return element(
     "ul.legend",
@@ -45,9 +49,19 @@ export function breakdown(hit) {
       element("caption.visually-hidden", {}, "How the score adds up"),
       element("thead", {}, element("tr", {}, ...["Feature", "Value", "Weight", "Contribution"].map(heading))),
       element("tbody", {}, rows),
-      element("tfoot", {}, element("tr", {}, element("th", { scope: "row", colSpan: 3 }, "Score"), element("td", {}, figure(hit.score)))),
+      element(
+        "tfoot",
+        {},
+        element("tr", {}, element("th", { scope: "row", colSpan: 3 }, "Score"), element("td", {}, figure(hit.score))),
+      ),
     ),
-    element("div.found-by", {}, element("h4", {}, "Found by"), placings(retrievers), rules.length > 0 && element("p", {}, `Rules: ${rules.join(", ")}`)),
+    element(
+      "div.found-by",
+      {},
+      element("h4", {}, "Found by"),
+      placings(retrievers),
+      rules.length > 0 && element("p", {}, `Rules: ${rules.join(", ")}`),
+    ),
   );
 }
 
@@ -67,7 +81,10 @@ function row(feature, value, weight, contribution) {
       {},
       absent
         ? element("span.note", { title: "Its weight went to the other features" }, "not known")
-        : [element("span.value-bar", { "aria-hidden": "true" }, element("i", { style: { width: width(value) } })), element("span", {}, value.toFixed(3))],
+        : [
+            element("span.value-bar", { "aria-hidden": "true" }, element("i", { style: { width: width(value) } })),
+            element("span", {}, value.toFixed(3)),
+          ],
     ),
     element("td", { title: figure(weight) }, absent ? "–" : `× ${weight.toFixed(3)}`),
     element("td", {}, absent ? "–" : figure(contribution)),
@@ -81,7 +98,13 @@ function placings(retrievers) {
     "ul",
     {},
     found.map(([name, { rank, score }]) =>
-      element("li", { data: { retriever: name } }, element("b", {}, name), element("span", {}, `rank ${rank}`), element("span.note", {}, `${rawScore(name)} ${figure(score)}`)),
+      element(
+        "li",
+        { data: { retriever: name } },
+        element("b", {}, name),
+        element("span", {}, `rank ${rank}`),
+        element("span.note", {}, `${rawScore(name)} ${figure(score)}`),
+      ),
     ),
   );
 }

@@ -59,7 +59,9 @@ export class Controls {
 
   /** Queries to try; shown while nothing is being searched for. */
   set examples(queries) {
-    const buttons = queries.map((q) => element("button.chip", { type: "button", onclick: () => this.#onChange({ q }, true) }, q));
+    const buttons = queries.map((q) =>
+      element("button.chip", { type: "button", onclick: () => this.#onChange({ q }, true) }, q),
+    );
     this.#examples.replaceChildren("Try ", ...buttons);
     this.#layExamples();
   }

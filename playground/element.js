@@ -14,7 +14,8 @@ export function element(tag, properties = {}, ...children) {
   for (const [key, value] of Object.entries(properties)) {
     if (value === null || value === undefined || value === false) continue;
     if (key === "data") Object.assign(made.dataset, value);
-    else if (key === "style") for (const [property, text] of Object.entries(value)) made.style.setProperty(property, text);
+    else if (key === "style")
+      for (const [property, text] of Object.entries(value)) made.style.setProperty(property, text);
     else if (key in made) made[key] = value;
     else made.setAttribute(key, value);
   }

@@ -20,8 +20,16 @@ export function hitItem(hit, { isOpen, onSelect, onToggle }) {
     element(
       "div.what",
       {},
-      element("h3", {}, element("button.title", { type: "button", onclick: onSelect, "aria-haspopup": "dialog" }, title)),
-      element("p.facts", {}, facts(hit.product).map((fact) => element("span", {}, fact))),
+      element(
+        "h3",
+        {},
+        element("button.title", { type: "button", onclick: onSelect, "aria-haspopup": "dialog" }, title),
+      ),
+      element(
+        "p.facts",
+        {},
+        facts(hit.product).map((fact) => element("span", {}, fact)),
+      ),
     ),
     element("span.score", { title: `Score ${hit.score.toFixed(6)}` }, hit.score.toFixed(3)),
     hit.explain && scoreBar(hit),
@@ -36,7 +44,11 @@ export function hitItem(hit, { isOpen, onSelect, onToggle }) {
 }
 
 function explanation(hit, title, isOpen, onToggle) {
-  const details = element("details.explanation", { open: isOpen }, element("summary", { "aria-label": `Why ${title} is here` }, "Why?"));
+  const details = element(
+    "details.explanation",
+    { open: isOpen },
+    element("summary", { "aria-label": `Why ${title} is here` }, "Why?"),
+  );
   const fill = () => details.children.length === 1 && details.append(breakdown(hit));
   if (isOpen) fill();
   details.addEventListener("toggle", () => {

@@ -78,7 +78,14 @@ function lay() {
 
 function search() {
   if (!state.q) return results.clear();
-  const parameters = { q: state.q, user_id: state.user, mode: state.mode, ...filters(), explain: true, limit: SEARCH_LIMIT };
+  const parameters = {
+    q: state.q,
+    user_id: state.user,
+    mode: state.mode,
+    ...filters(),
+    explain: true,
+    limit: SEARCH_LIMIT,
+  };
   return results.show((cursor, signal) => api.search({ ...parameters, cursor }, signal), {
     heading: state.user ? `Results for user ${state.user}` : "Results",
     emptyText: "Nothing matches. Fewer or other words may, or another mode, or fewer filters.",
@@ -127,7 +134,8 @@ window.addEventListener("popstate", () => {
   search();
   recommend();
   if (!state.product) dialog.close();
-  else if (state.product !== before.product) dialog.show(state.product, { product: null, requestId: null, user: state.user });
+  else if (state.product !== before.product)
+    dialog.show(state.product, { product: null, requestId: null, user: state.user });
 });
 
 start();

@@ -34,7 +34,7 @@ export class ProductDialog {
     dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
   }
 
-  /** Closes without a word to onClose's address, when the address changed first. */
+  /** Closes the dialog where it is open. */
   close() {
     if (this.#dialog.open) this.#dialog.close();
   }
@@ -47,8 +47,16 @@ export class ProductDialog {
   async show(id, { product, requestId, user }) {
     this.#user = user;
     const body = element("div.product-body");
-    const section = element("section.answer", { "aria-labelledby": "similar-heading" }, element("h2", { id: "similar-heading" }, "Similar products"));
-    const close = element("button.close.quiet", { type: "button", "aria-label": "Close", onclick: () => this.#dialog.close() }, "✕");
+    const section = element(
+      "section.answer",
+      { "aria-labelledby": "similar-heading" },
+      element("h2", { id: "similar-heading" }, "Similar products"),
+    );
+    const close = element(
+      "button.close.quiet",
+      { type: "button", "aria-label": "Close", onclick: () => this.#dialog.close() },
+      "✕",
+    );
     this.#dialog.replaceChildren(close, body, section);
     this.#dialog.scrollTop = 0;
     if (!this.#dialog.open) this.#dialog.showModal();
@@ -57,7 +65,10 @@ export class ProductDialog {
     const similar = new AnswerList(section, { onSelect: this.#listeners.onSelect });
     const asking = similar.show(
       (cursor, signal) =>
-        api.recommendations({ product_ids: [id], type: "similar", user_id: user, explain: true, limit: SIMILAR_LIMIT, cursor }, signal),
+        api.recommendations(
+          { product_ids: [id], type: "similar", user_id: user, explain: true, limit: SIMILAR_LIMIT, cursor },
+          signal,
+        ),
       { heading: "Similar products", emptyText: "Nothing is like it." },
     );
     if (!product) await this.#read(id, body, requestId);
@@ -79,7 +90,12 @@ export class ProductDialog {
         "header",
         {},
         tile(product, id),
-        element("div", {}, element("h2", { id: "product-title" }, titleOf(product, id)), element("p.facts", {}, product && facts(product).map((fact) => element("span", {}, fact)))),
+        element(
+          "div",
+          {},
+          element("h2", { id: "product-title" }, titleOf(product, id)),
+          element("p.facts", {}, product && facts(product).map((fact) => element("span", {}, fact))),
+        ),
       ),
       product?.description && element("p.description", {}, product.description),
       this.#events(id, requestId),
@@ -89,9 +105,15 @@ export class ProductDialog {
 
   #events(id, requestId) {
     const said = element("p.said", { role: "status" });
-    const send = (type, value) => this.#send({ user_id: this.#user, product_id: id, type, value, request_id: requestId ?? undefined }, said);
+    const send = (type, value) =>
+      this.#send({ user_id: this.#user, product_id: id, type, value, request_id: requestId ?? undefined }, said);
     const disabled = !this.#user;
-    const rating = element("select", { "aria-label": "Rate", disabled }, element("option", { value: "" }, "Rate…"), RATINGS.map((value) => element("option", { value }, "★".repeat(value))));
+    const rating = element(
+      "select",
+      { "aria-label": "Rate", disabled },
+      element("option", { value: "" }, "Rate…"),
+      RATINGS.map((value) => element("option", { value }, "★".repeat(value))),
+    );
     rating.addEventListener("change", () => {
       if (rating.value) send("rating", Number(rating.value));
       rating.value = "";
@@ -100,7 +122,9 @@ export class ProductDialog {
     return element(
       "div.events",
       { role: "group", "aria-label": "Send an event" },
-      EVENTS.map(([type, label]) => element("button", { type: "button", disabled, data: { event: type }, onclick: () => send(type) }, label)),
+      EVENTS.map(([type, label]) =>
+        element("button", { type: "button", disabled, data: { event: type }, onclick: () => send(type) }, label),
+      ),
       rating,
       said,
     );
@@ -119,12 +143,20 @@ export class ProductDialog {
 }
 
 function attributes(product) {
-  const rows = Object.entries({ id: product.id, category: product.category, brand: product.brand, ...product.attributes, "created at": product.created_at?.slice(0, 10) });
+  const rows = Object.entries({
+    id: product.id,
+    category: product.category,
+    brand: product.brand,
+    ...product.attributes,
+    "created at": product.created_at?.slice(0, 10),
+  });
   return element(
     "dl.attributes",
     {},
     rows
       .filter(([, value]) => value !== null && value !== undefined && value !== "")
-      .map(([name, value]) => element("div", {}, element("dt", {}, name.replaceAll("_", " ")), element("dd", {}, [value].flat().join(", ")))),
+      .map(([name, value]) =>
+        element("div", {}, element("dt", {}, name.replaceAll("_", " ")), element("dd", {}, [value].flat().join(", "))),
+      ),
   );
 }

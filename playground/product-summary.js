@@ -6,8 +6,17 @@ const MOST_FACTS = 6;
 /** The picture of a product, or its initials on a colour of its category. */
 export function tile(product, id) {
   const label = (product?.title ?? id).replace(/^(the|a|an) /i, "");
-  const initials = label.match(/[\p{L}\p{N}]+/gu)?.slice(0, 2).map((word) => [...word][0].toUpperCase()).join("") ?? "?";
-  const made = element("span.tile", { "aria-hidden": "true", style: { "--hue": hue(product?.category ?? "") } }, initials);
+  const initials =
+    label
+      .match(/[\p{L}\p{N}]+/gu)
+      ?.slice(0, 2)
+      .map((word) => [...word][0].toUpperCase())
+      .join("") ?? "?";
+  const made = element(
+    "span.tile",
+    { "aria-hidden": "true", style: { "--hue": hue(product?.category ?? "") } },
+    initials,
+  );
   const address = product?.image_url ?? "";
   if (/^https?:\/\//.test(address)) {
     const image = element("img", { alt: "", loading: "lazy", referrerPolicy: "no-referrer", src: address });
@@ -27,7 +36,9 @@ export function facts(product) {
   if (!product) return ["its attributes could not be read"];
   const stock = product.in_stock ? null : "out of stock";
   const values = Object.values(product.attributes ?? {});
-  const attributes = [...values.filter((value) => !Array.isArray(value)), ...values.filter(Array.isArray).flat()].map(String);
+  const attributes = [...values.filter((value) => !Array.isArray(value)), ...values.filter(Array.isArray).flat()].map(
+    String,
+  );
   const all = [product.category, product.brand, price(product), stock, ...attributes].filter(Boolean);
   return [...new Set(all)].slice(0, MOST_FACTS);
 }

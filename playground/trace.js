@@ -52,7 +52,12 @@ export class Trace {
       element("dt", { title: name }, VERSION_NAMES[name] ?? name),
       element("dd", { data: { version: name } }, version ?? "none"),
     ]);
-    const details = element("details.versions", { open: this.#versionsOpen }, element("summary", {}, "Versions"), element("dl", {}, rows));
+    const details = element(
+      "details.versions",
+      { open: this.#versionsOpen },
+      element("summary", {}, "Versions"),
+      element("dl", {}, rows),
+    );
     details.addEventListener("toggle", () => (this.#versionsOpen = details.open));
     return details;
   }
@@ -64,8 +69,20 @@ function stages(all) {
     "table.stages",
     {},
     element("caption.visually-hidden", {}, "Stages"),
-    element("thead.visually-hidden", {}, element("tr", {}, ["Status", "Stage", "Source or cause", "Milliseconds"].map((text) => element("th", { scope: "col" }, text)))),
-    element("tbody", {}, all.map((stage) => stageRow(stage, longest))),
+    element(
+      "thead.visually-hidden",
+      {},
+      element(
+        "tr",
+        {},
+        ["Status", "Stage", "Source or cause", "Milliseconds"].map((text) => element("th", { scope: "col" }, text)),
+      ),
+    ),
+    element(
+      "tbody",
+      {},
+      all.map((stage) => stageRow(stage, longest)),
+    ),
   );
 }
 
@@ -79,10 +96,20 @@ function stageRow(stage, longest) {
   return element(
     "tr",
     { data: { stage: stage.name, status: stage.status } },
-    element("td.status", { title: word }, element("span", { "aria-hidden": "true" }, mark), element("span.visually-hidden", {}, word)),
+    element(
+      "td.status",
+      { title: word },
+      element("span", { "aria-hidden": "true" }, mark),
+      element("span.visually-hidden", {}, word),
+    ),
     element("th", { scope: "row" }, stage.name),
     element("td.says", { title: stage.cause ?? "" }, says.join(" · ")),
-    element("td.ms", {}, element("span.ms-bar", { "aria-hidden": "true" }, element("i", { style: { width: width(stage.ms / longest) } })), stage.status === "skipped" && stage.ms === 0 ? "" : milliseconds(stage.ms)),
+    element(
+      "td.ms",
+      {},
+      element("span.ms-bar", { "aria-hidden": "true" }, element("i", { style: { width: width(stage.ms / longest) } })),
+      stage.status === "skipped" && stage.ms === 0 ? "" : milliseconds(stage.ms),
+    ),
   );
 }
 
@@ -91,5 +118,9 @@ function freshness({ freshness: fresh, took_ms }) {
   if (fresh.read_from) facts.push(["Read from", source(fresh.read_from)]);
   if (fresh.replica_lag_ms !== null) facts.push(["Lag", milliseconds(fresh.replica_lag_ms)]);
   if (fresh.index_age_s !== null) facts.push(["Index age", age(fresh.index_age_s)]);
-  return element("dl.freshness", {}, facts.map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value))));
+  return element(
+    "dl.freshness",
+    {},
+    facts.map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value))),
+  );
 }

@@ -26,7 +26,10 @@ export class UserPicker {
       this.#show(false);
       this.#button.focus();
     });
-    root.addEventListener("focusout", ({ relatedTarget }) => relatedTarget && !root.contains(relatedTarget) && this.#show(false));
+    root.addEventListener(
+      "focusout",
+      ({ relatedTarget }) => relatedTarget && !root.contains(relatedTarget) && this.#show(false),
+    );
     document.addEventListener("pointerdown", ({ target }) => !root.contains(target) && this.#show(false));
     this.#render();
   }
@@ -63,25 +66,58 @@ export class UserPicker {
       element("span", {}, element("span.label", {}, "For "), element("b", {}, name)),
       element("span.caret", { "aria-hidden": "true" }, "▾"),
     );
-    const typed = element("input", { id: "user-id", name: "user", maxLength: MAX_ID_LENGTH, placeholder: "any user id", value: this.#user, autocomplete: "off", spellcheck: false });
-    const form = element("form", {}, element("label", { for: "user-id" }, "User id"), element("div.row", {}, typed, element("button", { type: "submit" }, "Use")));
+    const typed = element("input", {
+      id: "user-id",
+      name: "user",
+      maxLength: MAX_ID_LENGTH,
+      placeholder: "any user id",
+      value: this.#user,
+      autocomplete: "off",
+      spellcheck: false,
+    });
+    const form = element(
+      "form",
+      {},
+      element("label", { for: "user-id" }, "User id"),
+      element("div.row", {}, typed, element("button", { type: "submit" }, "Use")),
+    );
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       this.#pick(typed.value.trim());
     });
     this.#panel.replaceChildren(
       form,
-      element("p.note", {}, this.#users.length ? "Or one of those with many events:" : "No users yet. Any id will do; events make it known."),
-      element("ul.users", {}, element("li", {}, this.#choice("")), this.#users.map((user) => element("li", {}, this.#choice(user)))),
+      element(
+        "p.note",
+        {},
+        this.#users.length
+          ? "Or one of those with many events:"
+          : "No users yet. Any id will do; events make it known.",
+      ),
+      element(
+        "ul.users",
+        {},
+        element("li", {}, this.#choice("")),
+        this.#users.map((user) => element("li", {}, this.#choice(user))),
+      ),
     );
   }
 
   #choice(user) {
     const pressed = String(user === this.#user);
-    return element("button.quiet", { type: "button", data: { user }, "aria-pressed": pressed, onclick: () => this.#pick(user) }, avatar(user), user || "anyone");
+    return element(
+      "button.quiet",
+      { type: "button", data: { user }, "aria-pressed": pressed, onclick: () => this.#pick(user) },
+      avatar(user),
+      user || "anyone",
+    );
   }
 }
 
 function avatar(user) {
-  return element("span.avatar", { "aria-hidden": "true", className: user ? "avatar" : "avatar nobody", style: { "--hue": hue(user) } }, user ? [...user].slice(-2).join("") : "");
+  return element(
+    "span.avatar",
+    { "aria-hidden": "true", className: user ? "avatar" : "avatar nobody", style: { "--hue": hue(user) } },
+    user ? [...user].slice(-2).join("") : "",
+  );
 }
