@@ -9,9 +9,8 @@ DEGRADING = [cause for cause in CAUSES if cause not in HEALTHY_CAUSES]
 
 class TestStage:
     def test_names_and_causes_are_the_closed_lists_of_the_contract(self) -> None:
-        assert set(STAGE_NAMES) == set(
-            ["keyword", "semantic", "collaborative", "similar", "popular", "profile", "hydrate", "rank", "cache"]
-        )
+        names = {"keyword", "semantic", "collaborative", "similar", "popular", "profile", "hydrate", "rank", "cache"}
+        assert set(STAGE_NAMES) == names
         assert {"unknown_user", "version_mismatch", "not_requested", "no_match"} == HEALTHY_CAUSES
         assert set(DEGRADING) == {
             "circuit_open",
