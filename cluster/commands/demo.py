@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import time
 from collections.abc import Iterator
 
@@ -114,7 +115,7 @@ def _say_where(output: Output, stack: LocalStack, record: StackRecord, seconds: 
         "dashboards": f"{record.dashboard_url} (serving), {record.training_dashboard_url} (training)",
         "their token": str(stack.state.token),
         "logs": str(stack.state.logs),
-        "stop with": f"shortlist down --state-dir {stack.state.root}",
+        "stop with": shlex.join(["shortlist", "down", "--state-dir", str(stack.state.root)]),
     }
     for name, value in lines.items():
         output.tell(f"{name:>12}  {value}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -98,7 +99,8 @@ def running_stack(output: Output, stack: LocalStack, options: StackOptions, *, d
             yield stack.running()
             if detached:
                 return
-            output.tell(f"Press Ctrl-C to stop. Elsewhere: shortlist down --state-dir {stack.state.root}")
+            command = shlex.join(["shortlist", "down", "--state-dir", str(stack.state.root)])
+            output.tell(f"Press Ctrl-C to stop. Elsewhere: {command}")
             _wait(stack, guard)
         except StopAsked as stop:
             asked = stop
