@@ -30,6 +30,7 @@ from retrieval.recommendation import RecommendationRetrieval
 from storage.errors import CacheUnavailable, DatabaseUnavailable
 
 STATUS_TIMEOUT_S = 1.0
+WARM_UP_S = 20.0
 
 
 @serve.deployment(name="gateway", **INGRESS)
@@ -60,6 +61,7 @@ class GatewayDeployment:
         )
         self._impressions = ImpressionLog(self._record, capacity=config.gateway.impression_buffer)
         self._impressions.start()
+        await self._warm_up()
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """The HTTP application, built in the replica so that it is bound to this object."""
@@ -141,6 +143,16 @@ class GatewayDeployment:
     async def check_health(self) -> None:
         """Return: that this runs shows the loop alive. A dependency that is down must never get a replica killed."""
 
+    async def _warm_up(self) -> None:
+        """
+        Call each deployment once, so that no client waits for handles and connections to be made.
+
+        A deployment that does not come up holds the gateway back for a while, not for good.
+        """
+        parts = (self._reads.search, self._reads.recommendation, self._reads.ranking, self._ingestion)
+        await asyncio.gather(*(self._status(part, timeout_s=WARM_UP_S) for part in parts))
+        await self._reads.searched(SearchRequest(q="warm up", user_id="nobody", timeout_ms=5000), offset=0)
+
     async def _write(self, method: str, argument: object) -> Any:  # noqa: ANN401 - the method's own answer
         try:
             return await call(self._ingestion, method, argument, timeout_s=self._config.gateway.write_timeout_s)
@@ -177,9 +189,9 @@ class GatewayDeployment:
             )
         )
 
-    async def _status(self, handle: DeploymentHandle[Any]) -> dict[str, Any]:
+    async def _status(self, handle: DeploymentHandle[Any], *, timeout_s: float = STATUS_TIMEOUT_S) -> dict[str, Any]:
         try:
-            return {"healthy": True, **await call(handle, "status", timeout_s=STATUS_TIMEOUT_S)}
+            return {"healthy": True, **await call(handle, "status", timeout_s=timeout_s)}
         except HopFailed as failure:
             return {"healthy": False, "cause": failure.cause}
 

@@ -15,6 +15,8 @@ from deployments.stores import open_cache, open_database
 from retrieval.config import RetrievalConfig
 from retrieval.recommendation import RecommendationRetrieval
 
+WARM_UP_S = 5.0
+
 
 @serve.deployment(name="recommendation", **INNER)
 class RecommendationDeployment:
@@ -31,6 +33,8 @@ class RecommendationDeployment:
             factors=self._factors,
             embeddings=self._embeddings,
         )
+        # The first request opens connections; no client should wait for that.
+        await self._retrieval.retrieve(RecommendationRequest(), timeout_s=WARM_UP_S)
 
     async def retrieve(self, request: RecommendationRequest, timeout_s: float) -> Retrieval:
         """Return the candidates for *request* within *timeout_s*."""

@@ -15,6 +15,8 @@ from deployments.stores import open_database
 from retrieval.config import RetrievalConfig
 from retrieval.search import SearchRetrieval
 
+WARM_UP_S = 5.0
+
 
 @serve.deployment(name="search", **INNER)
 class SearchDeployment:
@@ -24,6 +26,8 @@ class SearchDeployment:
         self._database = await open_database("search")
         self._embeddings = watch_embeddings(ArtifactStore.from_environment())
         self._retrieval = SearchRetrieval(self._database, self._embeddings, config)
+        # The first query opens connections and touches the whole index; no client should wait for that.
+        await self._retrieval.retrieve(SearchRequest(q="warm up"), timeout_s=WARM_UP_S)
 
     async def retrieve(self, request: SearchRequest, timeout_s: float) -> Retrieval:
         """Return the candidates for *request* within *timeout_s*."""

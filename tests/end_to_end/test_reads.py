@@ -33,7 +33,7 @@ class TestSearch:
         assert "2001: A Space Odyssey" in [hit["product"]["title"] for hit in body["hits"]]
 
     def test_contributions_add_up_to_the_score(self, client: httpx.Client) -> None:
-        body = answer(client.get("/v1/search", params={"q": "love", "user_id": "7", "explain": "true", "limit": 100}))
+        body = answer(client.get("/v1/search", params={"q": "comedy", "user_id": "7", "explain": "true", "limit": 100}))
         assert len(body["hits"]) == 100
         for hit in body["hits"]:
             parts = hit["explain"]["contributions"]
