@@ -1,5 +1,8 @@
 /** The HTTP API, as the page uses it. Paths are relative, so that the page also works below a route prefix. */
 
+/** A person waits longer for a whole answer than a shop would: the deadline of the page's reads. */
+const DEADLINE_MS = 2000;
+
 /** An answer that is an error: an RFC 9457 problem document, or what stands in for one. */
 export class Problem extends Error {
   /** @param {{status: number, title: string, detail: string, code?: string, request_id?: string, retryable?: boolean, errors?: {field: string, message: string}[]}} body */
@@ -48,7 +51,7 @@ export async function sendEvent(event) {
  * @typedef {{body: object, degraded: string|null}} Answer The body of a read and the X-Degraded header.
  */
 async function read(path, parameters, signal) {
-  const query = new URLSearchParams();
+  const query = new URLSearchParams({ timeout_ms: DEADLINE_MS });
   for (const [name, value] of Object.entries(parameters)) {
     for (const one of [value].flat()) {
       if (one !== null && one !== undefined && one !== "") query.append(name, one);

@@ -1,7 +1,9 @@
 /** Numbers as people read them. */
 
-/** Milliseconds: "0.8 ms", "18 ms". */
+/** Milliseconds: "0.8 ms", "18 ms", "<0.1 ms". */
 export function milliseconds(ms) {
+  if (Number.isInteger(ms)) return `${ms} ms`;
+  if (ms < 0.05) return "<0.1 ms";
   return `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`;
 }
 

@@ -15,7 +15,7 @@ const RECOMMENDATION_FIELDS = ["user", ...FILTERS];
 
 const main = document.getElementById("main");
 const sections = { results: byId("results"), trace: byId("trace"), recommendations: byId("recommendations") };
-const trace = new Trace(sections.trace);
+const trace = new Trace(sections.trace, ["Search", "Recommendations"]);
 const results = new AnswerList(sections.results, {
   onSelect: openProduct,
   onAnswer: (answer) => {

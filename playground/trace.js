@@ -6,19 +6,24 @@ const STATUS = { ok: ["✓", "ok"], fallback: ["↷", "fallback"], skipped: ["�
 
 /** How an answer was made: its stages, the versions behind it, how fresh it is. Of several answers, one at a time. */
 export class Trace {
+  #names;
   #answers = new Map();
   #shown = null;
   #versionsOpen = true;
   #choice = element("div.segments.small", { role: "group", "aria-label": "Which answer" });
   #body = element("div.trace-body");
 
-  /** @param {HTMLElement} section Holds an h2. */
-  constructor(section) {
+  /**
+   * @param {HTMLElement} section Holds an h2.
+   * @param {string[]} names The answers there may be, in the order they are offered.
+   */
+  constructor(section, names) {
+    this.#names = names;
     section.replaceChildren(element("header", {}, section.querySelector("h2"), this.#choice), this.#body);
   }
 
   /**
-   * @param {string} name "Search" or "Recommendations".
+   * @param {string} name One of the names.
    * @param {{body: object}|null} answer null: there is none (any more).
    * @param {boolean} show Whether to turn to it.
    */
@@ -26,13 +31,17 @@ export class Trace {
     if (answer) this.#answers.set(name, answer.body);
     else this.#answers.delete(name);
     if (answer && show) this.#shown = name;
-    if (!this.#answers.has(this.#shown)) this.#shown = this.#answers.keys().next().value ?? null;
+    if (!this.#answers.has(this.#shown)) this.#shown = this.#offered()[0] ?? null;
     this.#render();
+  }
+
+  #offered() {
+    return this.#names.filter((name) => this.#answers.has(name));
   }
 
   #render() {
     this.#choice.hidden = this.#answers.size < 2;
-    this.#choice.replaceChildren(...[...this.#answers.keys()].map((name) => this.#button(name)));
+    this.#choice.replaceChildren(...this.#offered().map((name) => this.#button(name)));
     const body = this.#answers.get(this.#shown);
     this.#body.replaceChildren(...(body ? [stages(body.stages), freshness(body), this.#versions(body.versions)] : []));
     if (!body) this.#body.append(element("p.note", {}, "There is no answer to show."));
@@ -108,7 +117,7 @@ function stageRow(stage, longest) {
       "td.ms",
       {},
       element("span.ms-bar", { "aria-hidden": "true" }, element("i", { style: { width: width(stage.ms / longest) } })),
-      stage.status === "skipped" && stage.ms === 0 ? "" : milliseconds(stage.ms),
+      element("span", {}, stage.status === "skipped" && stage.ms === 0 ? "" : milliseconds(stage.ms)),
     ),
   );
 }
