@@ -9,7 +9,6 @@ What can go wrong with an artifact.
     └── EmbeddingMismatch          fail: a vector does not belong to the index
 """
 
-# ruff: noqa: N818  the names read as what happened, as in `except ArtifactCorrupt`
 from __future__ import annotations
 
 

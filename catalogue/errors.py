@@ -7,7 +7,6 @@ What can go wrong in an import before any line is looked at.
     ├── ImportRefused     fail: the file or the mapping is not what it should be; nothing is loaded
     └── DownloadFailed    fail: the example data cannot be fetched
 """
-# ruff: noqa: N818 - an error is named for what went wrong; its base class says that it is one
 
 from __future__ import annotations
 

@@ -12,8 +12,6 @@ ClusterError (1)
 └── ServerFailed (1)         a server did not start or died
 """
 
-# ruff: noqa: N818 - errors are named after what is wrong, as in the other rooms
-
 from __future__ import annotations
 
 from typing import ClassVar

@@ -41,7 +41,8 @@ def ask(url: str, sample: Sample, *, timeout_s: float = 30.0) -> dict[str, Any]:
     Raises:
         DeployFailed: it is not 200; the message holds the problem.
     """
-    parameters = {**sample.parameters, "explain": "true", "limit": str(LIMIT)}
+    # The first answers come while the machine is still busy with starting.
+    parameters = {**sample.parameters, "explain": "true", "limit": str(LIMIT), "timeout_ms": "10000"}
     try:
         response = httpx.get(f"{url}{sample.path}", params=parameters, timeout=timeout_s, trust_env=False)
     except httpx.HTTPError as error:

@@ -60,7 +60,7 @@ class Part(Protocol):
         """Stop it."""
 
 
-class StopAsked(Exception):  # noqa: N818 - not an error: somebody asked
+class StopAsked(Exception):
     """A signal asked the supervisor to stop."""
 
 

@@ -16,7 +16,7 @@ from contracts.stages import Cause
 log = logging.getLogger(__name__)
 
 
-class HopFailed(Exception):  # noqa: N818 - reads as what happened
+class HopFailed(Exception):
     """
     A deployment did not answer.
 

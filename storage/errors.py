@@ -1,5 +1,3 @@
-# ruff: noqa: N818 - an error is named for what went wrong; its base class says that it is one
-
 """
 What can go wrong in storage, and what to do about it.
 

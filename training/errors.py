@@ -7,7 +7,6 @@ What can keep a job from making an artifact.
     ├── RunFailed           the Ray Train run ended without an artifact
     └── ClusterNotFound     there is no Ray cluster to run in
 """
-# ruff: noqa: N818  the names read as what happened, as in `except QualityTooLow`
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ MEDIA_TYPE = "application/problem+json"
 PLAIN = {"extra_forbidden": "is not a field of this request", "missing": "is required"}
 
 
-class Problem(Exception):  # noqa: N818 - the standard's own word
+class Problem(Exception):
     """
     An answer that is an error.
 
