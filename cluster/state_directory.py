@@ -10,6 +10,7 @@ The one directory that holds everything a local stack keeps.
     artifacts/         what training publishes
     artifact-cache/    fetched copies of remote artifacts
     downloads/         data sets as they were downloaded
+    loading            there while the demo's data are being loaded
     logs/              one file a process
     run/               sockets and Ray's session directories, reached as /tmp/shortlist-<hash>
     serve_config.json  what was deployed last
@@ -81,6 +82,11 @@ class StateDirectory:
     def artifact_cache(self) -> Path:
         """Fetched copies of remote artifacts."""
         return self.root / "artifact-cache"
+
+    @property
+    def loading(self) -> Path:
+        """There while the demo's data are being loaded."""
+        return self.root / "loading"
 
     @property
     def downloads(self) -> Path:

@@ -100,8 +100,11 @@ def fill(output: Output, stack: LocalStack, record: StackRecord) -> None:
     """Migrate, load MovieLens-100K if there are no products and events, and train what has no active version."""
     migrate_with_progress(output, record.database_url)
     loaded = "select exists (select from products) and exists (select from events)"
-    if LocalPostgres.of(stack.state).primary.query(loaded, database=DATABASE) != "t":
+    if stack.state.loading.exists() or LocalPostgres.of(stack.state).primary.query(loaded, database=DATABASE) != "t":
+        # Stays behind when loading is interrupted, so that the next run loads the rest.
+        stack.state.loading.touch()
         movielens_with_progress(output, record.database_url, stack.state.downloads)
+        stack.state.loading.unlink()
     missing = [job for job in JOBS if not (stack.state.artifacts / job / "ACTIVE").exists()]
     if missing:
         train_with_progress(output, stack.training(), missing)

@@ -27,6 +27,7 @@ from deployments.http.guard import Guard
 from deployments.http.problems import Problem, deadline_missed, field_errors, invalid, not_found
 from deployments.http.schemas import EventsWritten, ProblemBody, ProductsWritten, ReadBody
 
+REVALIDATE = {"Cache-Control": "no-cache"}
 DESCRIPTION = "Search, recommendation and ranking for a product catalogue. Every answer says how it was made."
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": ProblemBody, "description": text}
@@ -97,6 +98,16 @@ class UsersQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     limit: Annotated[int, Field(ge=1, le=100)] = 20
+
+
+class PageFiles(StaticFiles):
+    """The page's files, asked for anew each time, so that a new version is never mixed with an old one."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:  # noqa: ANN401 - starlette's own
+        """The file, or 304 when the browser has it already."""
+        response = super().file_response(*args, **kwargs)
+        response.headers.update(REVALIDATE)
+        return response
 
 
 def http_api(shop: Shop, *, max_body_bytes: int, max_in_flight: int) -> FastAPI:
@@ -230,11 +241,11 @@ def _add_health(app: FastAPI, shop: Shop) -> None:
 
 def _add_page(app: FastAPI, shop: Shop) -> None:
     directory = Path(str(files("playground")))
-    app.mount("/playground", StaticFiles(directory=directory), name="playground")
+    app.mount("/playground", PageFiles(directory=directory), name="playground")
 
     @app.get("/", include_in_schema=False)
     async def page() -> Response:
-        return FileResponse(directory / "index.html")
+        return FileResponse(directory / "index.html", headers=REVALIDATE)
 
     @app.get("/v1/users", summary="Some users with many events", tags=["read"])
     async def users(query: Annotated[UsersQuery, Query()]) -> Response:

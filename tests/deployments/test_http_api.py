@@ -356,6 +356,13 @@ class TestHealth:
         assert problem(await client.get("/health/ready"))["code"] == "not_ready"
 
 
+class TestPage:
+    @pytest.mark.parametrize("path", ["/", "/playground/main.js"])
+    async def test_its_files_are_asked_for_anew_each_time(self, client: httpx.AsyncClient, path: str) -> None:
+        response = await client.get(path)
+        assert (response.status_code, response.headers["cache-control"]) == (200, "no-cache")
+
+
 class TestDocument:
     async def test_openapi_describes_every_route_with_valid_schemas(self, client: httpx.AsyncClient) -> None:
         document = (await client.get("/openapi.json")).json()
