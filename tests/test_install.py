@@ -23,7 +23,8 @@ class TestServingInstall:
         environment = tmp_path_factory.mktemp("serving")
         subprocess.run([sys.executable, "-m", "venv", environment], check=True)
         python = environment / "bin" / "python"
-        install = [python, "-m", "pip", "install", "--quiet", "--constraint", ROOT / "requirements.lock", ROOT]
+        lock = str(ROOT / "requirements.lock")
+        install = [str(python), "-m", "pip", "install", "--quiet", "--constraint", lock, str(ROOT)]
         subprocess.run(install, check=True, timeout=900)
         return python
 

@@ -154,7 +154,9 @@ def _add_products(app: FastAPI, shop: Shop) -> None:
     documented: dict[str, Any] = {"response_model": ProductsWritten, "responses": PROBLEMS, "tags": ["products"]}
     no_query = [Depends(_no_query)]
 
-    @app.get("/v1/products/{product_id}", summary="Read a product", tags=["products"], responses=NOT_FOUND | PROBLEMS)
+    @app.get(
+        "/v1/products/{product_id:path}", summary="Read a product", tags=["products"], responses=NOT_FOUND | PROBLEMS
+    )
     async def product(product_id: Id, _: Annotated[NoQuery, Query()]) -> Response:
         found = await shop.product(product_id)
         if found is None:
@@ -162,7 +164,7 @@ def _add_products(app: FastAPI, shop: Shop) -> None:
         return _json(dict(found))
 
     @app.put(
-        "/v1/products/{product_id}",
+        "/v1/products/{product_id:path}",
         summary="Write a product",
         dependencies=no_query,
         openapi_extra=_body(ProductWrite),
@@ -193,7 +195,7 @@ def _add_products(app: FastAPI, shop: Shop) -> None:
         )
 
     @app.delete(
-        "/v1/products/{product_id}", summary="Delete a product", dependencies=no_query, status_code=204,
+        "/v1/products/{product_id:path}", summary="Delete a product", dependencies=no_query, status_code=204,
         tags=["products"], responses=NOT_FOUND | PROBLEMS,
     )  # fmt: skip
     async def delete_product(product_id: Id) -> Response:
