@@ -2,19 +2,15 @@
 
 # FastAPI reads these annotations at run time.
 import time
-from collections.abc import Mapping
-from importlib.resources import files
-from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any
 
 import orjson
 from fastapi import Depends, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.staticfiles import StaticFiles
 from fastapi_offline import FastAPIOffline
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 
 from catalogue.events import Event
 from catalogue.products import BatchProduct, ProductWrite
@@ -24,10 +20,12 @@ from deployments.http.batches import batch, json_body, validated
 from deployments.http.bodies import answer_body, degraded_header
 from deployments.http.cursor import Cursor, next_cursor
 from deployments.http.guard import Guard
+from deployments.http.page import add_page
 from deployments.http.problems import Problem, deadline_missed, field_errors, invalid, not_found
+from deployments.http.queries import NoQuery, RecommendationQuery, SearchQuery, UsersQuery
 from deployments.http.schemas import EventsWritten, ProblemBody, ProductsWritten, ReadBody
+from deployments.http.shop import Shop
 
-REVALIDATE = {"Cache-Control": "no-cache"}
 DESCRIPTION = "Search, recommendation and ranking for a product catalogue. Every answer says how it was made."
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": ProblemBody, "description": text}
@@ -41,73 +39,6 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     )
 }
 NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"model": ProblemBody, "description": "No such product."}}
-
-
-class Shop(Protocol):
-    """What the routes need: the gateway deployment, or anything that answers like it."""
-
-    async def search(self, request: SearchRequest, *, offset: int, request_id: str) -> Answer:
-        """Answer a search."""
-
-    async def recommend(self, request: RecommendationRequest, *, offset: int, request_id: str) -> Answer:
-        """Answer a request for recommendations."""
-
-    async def product(self, product_id: str) -> Mapping[str, Any] | None:
-        """Return a product, or None."""
-
-    async def put_products(self, products: list[BatchProduct]) -> int:
-        """Write products; return how many changed."""
-
-    async def delete_product(self, product_id: str) -> bool:
-        """Delete a product; return whether it was there."""
-
-    async def add_events(self, events: list[Event]) -> tuple[int, int]:
-        """Write events; return how many were new and how many were there already."""
-
-    async def sample_users(self, limit: int) -> list[str]:
-        """Return users with many events."""
-
-    async def health(self) -> Mapping[str, Any]:
-        """Return the state of every part."""
-
-    async def ready(self) -> bool:
-        """Return whether a search or a recommendation could be answered at all."""
-
-
-class SearchQuery(SearchRequest):
-    """A search in the query string, where everything is text."""
-
-    model_config = ConfigDict(strict=False)
-
-
-class RecommendationQuery(RecommendationRequest):
-    """A request for recommendations in the query string; lists repeat their parameter."""
-
-    model_config = ConfigDict(strict=False)
-
-
-class NoQuery(BaseModel):
-    """No query parameters: unknown ones are refused everywhere."""
-
-    model_config = ConfigDict(extra="forbid")
-
-
-class UsersQuery(BaseModel):
-    """How many users to name."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    limit: Annotated[int, Field(ge=1, le=100)] = 20
-
-
-class PageFiles(StaticFiles):
-    """The page's files, asked for anew each time, so that a new version is never mixed with an old one."""
-
-    def file_response(self, *args: Any, **kwargs: Any) -> Response:  # noqa: ANN401 - starlette's own
-        """The file, or 304 when the browser has it already."""
-        response = super().file_response(*args, **kwargs)
-        response.headers.update(REVALIDATE)
-        return response
 
 
 def http_api(shop: Shop, *, max_body_bytes: int, max_in_flight: int) -> FastAPI:
@@ -126,7 +57,8 @@ def http_api(shop: Shop, *, max_body_bytes: int, max_in_flight: int) -> FastAPI:
     _add_products(app, shop)
     _add_events(app, shop)
     _add_health(app, shop)
-    _add_page(app, shop)
+    _add_users(app, shop)
+    add_page(app)
     return app
 
 
@@ -241,14 +173,7 @@ def _add_health(app: FastAPI, shop: Shop) -> None:
         return _json({"status": "ready"})
 
 
-def _add_page(app: FastAPI, shop: Shop) -> None:
-    directory = Path(str(files("playground")))
-    app.mount("/playground", PageFiles(directory=directory), name="playground")
-
-    @app.get("/", include_in_schema=False)
-    async def page() -> Response:
-        return FileResponse(directory / "index.html", headers=REVALIDATE)
-
+def _add_users(app: FastAPI, shop: Shop) -> None:
     @app.get("/v1/users", summary="Some users with many events", tags=["read"])
     async def users(query: Annotated[UsersQuery, Query()]) -> Response:
         return _json({"users": [{"id": user_id} for user_id in await shop.sample_users(query.limit)]})

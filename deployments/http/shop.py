@@ -1,0 +1,42 @@
+"""What the routes need of whatever is behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from catalogue.events import Event
+from catalogue.products import BatchProduct
+from contracts.answers import Answer
+from contracts.requests import RecommendationRequest, SearchRequest
+
+
+class Shop(Protocol):
+    """What the routes need: the gateway deployment, or anything that answers like it."""
+
+    async def search(self, request: SearchRequest, *, offset: int, request_id: str) -> Answer:
+        """Answer a search."""
+
+    async def recommend(self, request: RecommendationRequest, *, offset: int, request_id: str) -> Answer:
+        """Answer a request for recommendations."""
+
+    async def product(self, product_id: str) -> Mapping[str, Any] | None:
+        """Return a product, or None."""
+
+    async def put_products(self, products: list[BatchProduct]) -> int:
+        """Write products; return how many changed."""
+
+    async def delete_product(self, product_id: str) -> bool:
+        """Delete a product; return whether it was there."""
+
+    async def add_events(self, events: list[Event]) -> tuple[int, int]:
+        """Write events; return how many were new and how many were there already."""
+
+    async def sample_users(self, limit: int) -> list[str]:
+        """Return users with many events."""
+
+    async def health(self) -> Mapping[str, Any]:
+        """Return the state of every part."""
+
+    async def ready(self) -> bool:
+        """Return whether a search or a recommendation could be answered at all."""
