@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 import asyncpg
 
@@ -36,12 +37,12 @@ class ReadSource:
         name: ``replica-1``, ... or ``primary``.
         lag_ms: How far a replica was behind when last measured, at most a second ago; None where that is unknown
             (and for the primary, which is never behind).
-        diverted: Replicas are configured, but none was healthy and fresh enough, so the primary answered.
+        diverted: Why the primary answered though replicas are configured: none was healthy, or none fresh enough.
     """
 
     name: str
     lag_ms: float | None
-    diverted: bool
+    diverted: Literal["unavailable", "replica_lag"] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,13 +188,19 @@ class Database:
         return [*fresh, self._primary, *(e for e in healthy if e not in fresh)]
 
     def _source(self, endpoint: Endpoint) -> ReadSource:
-        return ReadSource(endpoint.name, endpoint.lag_ms, diverted=bool(self._replicas) and endpoint is self._primary)
+        if endpoint is not self._primary or not self._replicas:
+            return ReadSource(endpoint.name, endpoint.lag_ms, diverted=None)
+        lagging = any(replica.healthy for replica in self._replicas)
+        return ReadSource(endpoint.name, endpoint.lag_ms, diverted="replica_lag" if lagging else "unavailable")
 
     async def _watch(self) -> None:
         while True:
             started = time.monotonic()
-            beat = await self._beat()
-            await asyncio.gather(*(self._measure(replica, beat) for replica in self._replicas))
+            try:
+                beat = await self._beat()
+                await asyncio.gather(*(self._measure(replica, beat) for replica in self._replicas))
+            except Exception:  # a monitor that dies would freeze what is known of the servers without a word
+                logger.exception("measuring the database endpoints failed")
             self._measured.set()
             await asyncio.sleep(max(0.05, MONITOR_PERIOD_S - (time.monotonic() - started)))
 

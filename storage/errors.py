@@ -17,11 +17,24 @@ An error of the statement itself (syntax, types, constraints) stays the asyncpg 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 
 class StorageError(Exception):
-    """Storage cannot do what was asked."""
+    """Storage cannot do what was asked. Its errors travel between processes."""
 
     retryable = False
+
+    def __reduce__(self) -> tuple[Callable[..., StorageError], tuple[object, ...]]:
+        return _rebuilt, (type(self), self.args, self.__dict__)
+
+
+def _rebuilt(kind: type[StorageError], args: tuple[object, ...], state: dict[str, object]) -> StorageError:
+    """An error as it was, without going through its constructor, whose parameters are not its text."""
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(state)
+    return error
 
 
 class SettingMissing(StorageError):

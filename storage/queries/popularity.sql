@@ -10,13 +10,13 @@ where product_id = any ($1::text[]);
 select version, window_end from popularity_versions where active;
 
 -- name: popular_products
--- $1 limit, $2 category or null. product_id, popularity: what is in stock and not hidden, most popular first, equal
--- popularity by product id. When too few products have a popularity, others follow by product id with popularity 0.
+-- $1 limit, $2 category or null, $3 in stock (null: yes). product_id, popularity: what is in stock, or out of it when
+-- that is asked for, and not hidden; most popular first, equal popularity by product id. When too few products have a popularity, others follow by product id with popularity 0.
 with popular as materialized (
     select product_popularity.product_id, product_popularity.popularity
     from product_popularity
     join products on products.id = product_popularity.product_id
-    where products.in_stock and not products.hidden and ($2::text is null or products.category = $2)
+    where products.in_stock = coalesce($3::boolean, true) and not products.hidden and ($2::text is null or products.category = $2)
     order by product_popularity.popularity desc, product_popularity.product_id
     limit $1::integer
 ), others as (

@@ -12,8 +12,9 @@ from products
 where id = any ($1::text[]);
 
 -- name: catalogue_position
--- position: transaction and number of the last change that no change still to appear can precede, "0-0" before the
--- first; text_search_version: how the text index was made. Stable while the catalogue is.
+-- position: what of the catalogue a read sees. Transaction and number of the last change that no change still to
+-- appear can precede, "0-0" before the first; then "+" and how many later changes are seen already, while an older
+-- transaction is open. text_search_version: how the text index was made. Stable while the catalogue is.
 select
     coalesce((
         select transaction::text || '-' || position::text
@@ -21,5 +22,10 @@ select
         where transaction < pg_snapshot_xmin(pg_current_snapshot())
         order by product_changes.transaction desc, product_changes.position desc
         limit 1
-    ), '0-0') as position,
+    ), '0-0') || coalesce((
+        select '+' || count(*)::text
+        from product_changes
+        where transaction >= pg_snapshot_xmin(pg_current_snapshot())
+        having count(*) > 0
+    ), '') as position,
     text_search_version() as text_search_version;
