@@ -51,7 +51,7 @@ class ActiveArtifact(Generic[T]):
     Loads the active version of *kind* beside the one in use, swaps, and keeps the one before.
 
     A version that cannot be loaded is refused and tried again every 30 s; the one in use stays. Where nothing is
-    loaded yet, the newest sound version steps in. Nothing here raises into the caller.
+    loaded yet, the last sound version that was in use steps in. Nothing here raises into the caller.
 
     Args:
         load: Called in the watching thread with the verified local directory and the manifest.
@@ -170,7 +170,7 @@ class ActiveArtifact(Generic[T]):
                 _log.exception("%s: the swap to %s was not taken note of", self.kind, loaded.version)
 
     def _refuse(self, version: str, error: ArtifactError) -> None:
-        """Keep what is loaded; where nothing is, take the newest sound version."""
+        """Keep what is loaded; where nothing is, take the last sound version that was in use."""
         cause: Cause = "artifact_corrupt" if isinstance(error, ArtifactCorrupt) else "artifact_missing"
         if self.refused is None or self.refused.version != version:
             _log.error("%s: %s is refused (%s): %s", self.kind, version, cause, error)
@@ -178,17 +178,18 @@ class ActiveArtifact(Generic[T]):
         if self.current is None:
             self.cause = cause
             if now >= self._refused_until:
-                self._take_newest_sound(but=version)
+                self._take_last_sound(but=version)
         if now >= self._refused_until:
             self._refused_until = now + _RETRY_REFUSED_S
         self.refused = Refused(version, cause, str(error))
 
-    def _take_newest_sound(self, *, but: str) -> None:
+    def _take_last_sound(self, *, but: str) -> None:
+        """Take the version in use last that still loads; one that was never activated passed no gate."""
         try:
-            versions = self._store.versions(self.kind)
+            versions = [activation.version for activation in reversed(self._store.history(self.kind))]
         except ArtifactError:
             return
-        for version in reversed(versions):
+        for version in dict.fromkeys(versions):
             if version == but:
                 continue
             try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,12 @@ class Factors:
     def item_row(self, item_id: str) -> int | None:
         """The row of an item, or None for an item the version has not seen."""
         return self._item_rows.get(item_id)
+
+    @cached_property
+    def item_directions(self) -> NDArray[np.float32]:
+        """The item factors at unit length, float32, shape (i, f); an item of length 0 stays 0. Made at first use."""
+        lengths = np.linalg.norm(self.item_factors, axis=1, keepdims=True)
+        return np.asarray(self.item_factors / np.where(lengths > 0, lengths, 1), dtype=np.float32)
 
     def save(self, directory: Path) -> None:
         """Write the factors' files into *directory*."""
