@@ -27,6 +27,10 @@ CAUSES: tuple[Cause, ...] = get_args(Cause)
 # Causes that are part of healthy service: they explain an answer and never degrade it.
 HEALTHY_CAUSES: frozenset[Cause] = frozenset({"unknown_user", "version_mismatch", "not_requested", "no_match"})
 
+# Stand-ins that give the same result from another place: the primary for a read replica, the database for the cache,
+# the gateway for the deployment that usually reads the popular list.
+SAME_FROM_ELSEWHERE: frozenset[str] = frozenset({"primary", "database", "gateway"})
+
 
 @dataclass(frozen=True, slots=True)
 class Stage:
@@ -57,4 +61,4 @@ class Stage:
     @property
     def may_change_hits(self) -> bool:
         """Whether the hits may differ from the healthy answer, not only the place they were read from."""
-        return self.degraded and self.cause != "replica_lag" and self.name != "cache"
+        return self.degraded and self.fallback not in SAME_FROM_ELSEWHERE

@@ -33,6 +33,8 @@ class Found:
         answered: Whether any retriever could be asked.
         relevance: Whether the fused score is relevance to a query or to given products.
         profile: The user, where the request names one.
+        index: The embedding index that was looked in, if any.
+        cf: The factor model that was looked in, if any.
     """
 
     lists: list[Retrieved] = field(default_factory=list)
@@ -41,6 +43,8 @@ class Found:
     answered: bool = False
     relevance: bool = False
     profile: Profile | None = None
+    index: Loaded[Any] | None = None
+    cf: Loaded[Any] | None = None
 
 
 async def assemble(
@@ -50,18 +54,12 @@ async def assemble(
     *,
     hydrator: Hydrator,
     rrf_k: int,
-    index: Loaded[Any] | None = None,
-    cf: Loaded[Any] | None = None,
 ) -> Retrieval:
     """
     Return *found* as one retrieval, its candidates hydrated within *deadline*.
 
     When nothing can be read about the candidates they stay as retrieved; but if the request has filters, none stays,
     since none can be shown to pass them.
-
-    Args:
-        index: The embedding index in use, if any.
-        cf: The factor model in use, if any.
     """
     fused = fuse(found.lists, k=rrf_k)
     hydrated, stage = await run_stage(
@@ -80,13 +78,13 @@ async def assemble(
         answered=found.answered and not unfiltered,
         stages=[*found.stages, read_stage(stage, hydrated.sources) if hydrated else stage],
         versions=Versions(
-            index=index.version if index else None,
+            index=found.index.version if found.index else None,
             changes=hydrated.changes if hydrated else None,
             vocabulary=hydrated.vocabulary if hydrated else None,
             popularity=hydrated.popularity_version if hydrated else None,
-            cf=cf.version if cf else None,
+            cf=found.cf.version if found.cf else None,
         ),
-        freshness=read_freshness(sources, index_age_s=_age_s(index)),
+        freshness=read_freshness(sources, index_age_s=_age_s(found.index)),
         profile=found.profile,
     )
 

@@ -14,9 +14,13 @@ import numpy as np
 from contracts.candidates import Candidates
 from contracts.requests import ReadRequest
 from retrieval.fusion import Fused
+from retrieval.money import exact
 from retrieval.product_view import product_view
 from storage.database import Database, ReadSource
 from storage.errors import DatabaseUnavailable
+
+# Most seconds for one product from one server, so that a frozen one is passed by.
+ONE_PRODUCT_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +93,10 @@ class Hydrator:
             DatabaseUnavailable: no database answers.
         """
         try:
-            records = await self._database.fetch_primary("products_by_id", [product_id])
+            records = await self._database.fetch_primary("products_by_id", [product_id], timeout_s=ONE_PRODUCT_S)
         except DatabaseUnavailable:
-            records = (await self._database.fetch("products_by_id", [product_id])).records
+            rows = await self._database.fetch("products_by_id", [product_id], timeout_s=ONE_PRODUCT_S)
+            records = rows.records
         return product_view(records[0]) if records else None
 
 
@@ -139,7 +144,7 @@ def _passes(row: asyncpg.Record, request: ReadRequest) -> bool:
     price = row["price"]
     return (
         (request.category is None or row["category"] == request.category)
-        and (request.price_min is None or (price is not None and float(price) >= request.price_min))
-        and (request.price_max is None or (price is not None and float(price) <= request.price_max))
+        and (request.price_min is None or (price is not None and price >= exact(request.price_min)))
+        and (request.price_max is None or (price is not None and price <= exact(request.price_max)))
         and (request.in_stock is None or row["in_stock"] == request.in_stock)
     )

@@ -6,6 +6,7 @@ import numpy as np
 
 from contracts.candidates import Retrieved
 from contracts.requests import SearchRequest
+from retrieval.money import exact
 from storage.database import Database, ReadSource
 
 
@@ -30,8 +31,8 @@ class KeywordRetriever:
             request.q,
             self._limit,
             request.category,
-            request.price_min,
-            request.price_max,
+            None if request.price_min is None else exact(request.price_min),
+            None if request.price_max is None else exact(request.price_max),
             request.in_stock,
         )
         retrieved = Retrieved(

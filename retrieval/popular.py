@@ -50,7 +50,8 @@ class PopularRetriever:
             self._database.fetch("active_popularity_version"), self._database.fetch("catalogue_position")
         )
         version = active.records[0]["version"] if active.records else ""
-        key = f"popular:{version}:{position.records[0]['position']}:{self._limit}:{request.category or ''}"
+        narrowed = f"{self._limit}:{request.in_stock is not False}:{request.category or ''}"
+        key = f"popular:{version}:{position.records[0]['position']}:{narrowed}"
         started = time.perf_counter()
         sources: tuple[ReadSource, ...] = (active.source, position.source)
         try:
@@ -70,7 +71,7 @@ class PopularRetriever:
         return PopularList(self._retrieved(found, origin), sources, stage)
 
     async def _read(self, request: ReadRequest) -> tuple[list[tuple[str, float]], ReadSource]:
-        rows = await self._database.fetch("popular_products", self._limit, request.category)
+        rows = await self._database.fetch("popular_products", self._limit, request.category, request.in_stock)
         return [(str(row["product_id"]), float(row["popularity"])) for row in rows.records], rows.source
 
     def _retrieved(self, found: list[tuple[str, float]], source: str) -> Retrieved:

@@ -13,8 +13,9 @@ from storage.database import ReadSource
 def read_stage(stage: Stage, sources: Sequence[ReadSource]) -> Stage:
     """Return *stage* with the databases that answered; a read that left its replica for the primary says so."""
     names = ",".join(sorted({source.name for source in sources}))
-    if any(source.diverted for source in sources) and stage.status == "ok":
-        return replace(stage, status="fallback", source=names, fallback="primary", cause="replica_lag")
+    diverted = next((source.diverted for source in sources if source.diverted), None)
+    if diverted and stage.status == "ok":
+        return replace(stage, status="fallback", source=names, fallback="primary", cause=diverted)
     return replace(stage, source=names)
 
 

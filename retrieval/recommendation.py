@@ -74,8 +74,19 @@ class RecommendationRetrieval:
     async def popular(self, request: RecommendationRequest, *, timeout_s: float) -> Retrieval:
         """Return popular products for *request*, whatever its type: what is left when nothing else can be asked."""
         deadline = Deadline.in_seconds(timeout_s)
-        popular = await self._by_popularity(request, deadline)
-        return await self._assemble(_with_popular(Found(), popular, request), request, deadline)
+        found = Found()
+        popular, found.profile = await asyncio.gather(
+            self._by_popularity(request, deadline), self._owner(request, deadline)
+        )
+        if found.profile is not None and found.profile.stage.cause in ("timeout", "unavailable", "overloaded"):
+            found.stages = [found.profile.stage]
+        return await self._assemble(_with_popular(found, popular, request), request, deadline)
+
+    async def _owner(self, request: RecommendationRequest, deadline: Deadline) -> Profile | None:
+        """The user whose products are to be left out."""
+        if request.kind != "for_user" or request.user_id is None:
+            return None
+        return await self._profiles.with_owned(request.user_id, timeout_s=deadline.left_s(SHARE))
 
     async def _assemble(self, found: Found, request: RecommendationRequest, deadline: Deadline) -> Retrieval:
         return await assemble(
@@ -84,13 +95,14 @@ class RecommendationRetrieval:
             deadline,
             hydrator=self._hydrator,
             rrf_k=self._rrf_k,
-            index=self._embeddings.current if self._embeddings else None,
-            cf=self._factors.current if self._factors else None,
         )
 
     async def _for_its_subject(self, request: RecommendationRequest, deadline: Deadline) -> Found:
         """What there is for the request's user or products, leaving popularity aside."""
-        found = Found()
+        found = Found(
+            index=self._embeddings.current if self._embeddings else None,
+            cf=self._factors.current if self._factors else None,
+        )
         collaborative, similar = not_requested("collaborative"), not_requested("similar")
         profile_stage = not_requested("profile")
         retrieved: Retrieved | None = None
@@ -100,7 +112,7 @@ class RecommendationRetrieval:
         if request.kind == "for_user" and found.profile is not None:
             retrieved, collaborative = await self._by_preference(found.profile, request, deadline)
         elif request.kind == "similar" and request.product_ids is not None:
-            retrieved, similar = await self._by_likeness(request.product_ids, deadline)
+            retrieved, similar = await self._by_likeness(request.product_ids, found, deadline)
             found.relevance = retrieved is not None and bool(retrieved.product_ids)
         if retrieved is not None:
             found.lists, found.answered = [retrieved], True
@@ -123,16 +135,16 @@ class RecommendationRetrieval:
             )
         )
 
-    async def _by_likeness(self, product_ids: list[str], deadline: Deadline) -> tuple[Retrieved | None, Stage]:
-        factors = self._factors.current if self._factors else None
-        embeddings = self._embeddings.current if self._embeddings else None
+    async def _by_likeness(
+        self, product_ids: list[str], found: Found, deadline: Deadline
+    ) -> tuple[Retrieved | None, Stage]:
         return _noted(
             await run_stage(
                 "similar",
                 self._similar.retrieve(
                     product_ids,
-                    factors=factors.value if factors else None,
-                    embeddings=embeddings.value if embeddings else None,
+                    factors=found.cf.value if found.cf else None,
+                    embeddings=found.index.value if found.index else None,
                 ),
                 timeout_s=deadline.left_s(SHARE),
             )

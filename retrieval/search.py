@@ -44,23 +44,22 @@ class SearchRetrieval:
         """
         deadline = Deadline.in_seconds(timeout_s)
         found = await self._candidates(request, deadline)
-        index = self._embeddings.current
-        return await assemble(found, request, deadline, hydrator=self._hydrator, rrf_k=self._config.rrf_k, index=index)
+        return await assemble(found, request, deadline, hydrator=self._hydrator, rrf_k=self._config.rrf_k)
 
     async def _candidates(self, request: SearchRequest, deadline: Deadline) -> Found:
-        found = Found(relevance=True)
+        found = Found(relevance=True, index=self._embeddings.current)
         keyword: Outcome = (None, not_requested("keyword"))
         semantic: Outcome = (None, not_requested("semantic"))
         if request.mode == "hybrid":
             keyword, semantic = await asyncio.gather(
-                self._by_keyword(request, deadline, found), self._by_meaning(request, deadline)
+                self._by_keyword(request, deadline, found), self._by_meaning(request, deadline, found)
             )
         elif request.mode == "keyword":
             keyword = await self._by_keyword(request, deadline, found)
             if keyword[0] is None:
-                semantic = await self._by_meaning(request, deadline)
+                semantic = await self._by_meaning(request, deadline, found)
         else:
-            semantic = await self._by_meaning(request, deadline)
+            semantic = await self._by_meaning(request, deadline, found)
             if semantic[0] is None:
                 keyword = await self._by_keyword(request, deadline, found)
         found.lists = [retrieved for retrieved, _ in (keyword, semantic) if retrieved is not None]
@@ -78,13 +77,14 @@ class SearchRetrieval:
         found.sources.append(source)
         return retrieved, _unless_found(read_stage(stage, [source]), retrieved)
 
-    async def _by_meaning(self, request: SearchRequest, deadline: Deadline) -> Outcome:
+    async def _by_meaning(self, request: SearchRequest, deadline: Deadline, found: Found) -> Outcome:
         widen = self._config.filter_widening if request.filtered else 1
-        retrieved, stage = await run_stage(
+        result, stage = await run_stage(
             "semantic", self._semantic.retrieve(request.q, widen=widen), timeout_s=deadline.left_s(RETRIEVER_SHARE)
         )
-        if retrieved is None:
+        if result is None:
             return None, stage
+        retrieved, found.index = result
         return retrieved, _unless_found(replace(stage, source=retrieved.source), retrieved)
 
 

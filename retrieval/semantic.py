@@ -6,7 +6,7 @@ import asyncio
 
 import numpy as np
 
-from artifacts.active import ActiveArtifact
+from artifacts.active import ActiveArtifact, Loaded
 from artifacts.embedding_index import EmbeddingIndex, nearest_products
 from artifacts.errors import ArtifactCorrupt, ArtifactMissing
 from contracts.candidates import Retrieved
@@ -20,9 +20,9 @@ class SemanticRetriever:
         self._limit = limit
         self._min_cosine = min_cosine
 
-    async def retrieve(self, query: str, *, widen: int = 1) -> Retrieved:
+    async def retrieve(self, query: str, *, widen: int = 1) -> tuple[Retrieved, Loaded[EmbeddingIndex]]:
         """
-        Return the products nearest to *query*, best first.
+        Return the products nearest to *query*, best first, and the index that answered.
 
         The score is the cosine in [-1, 1]; products below the least cosine are left out.
 
@@ -44,13 +44,14 @@ class SemanticRetriever:
         limit = self._limit * widen
         found = await asyncio.to_thread(_nearest, loaded.value, query, limit)
         close = [(product_id, cosine) for product_id, cosine in found if cosine >= self._min_cosine]
-        return Retrieved(
+        retrieved = Retrieved(
             retriever="semantic",
             product_ids=[product_id for product_id, _ in close],
             scores=np.array([cosine for _, cosine in close], dtype=np.float64),
             truncated=len(close) == len(found) and len(found) == limit,
             source="faiss",
         )
+        return retrieved, loaded
 
 
 def _nearest(embeddings: EmbeddingIndex, query: str, limit: int) -> list[tuple[str, float]]:

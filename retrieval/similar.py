@@ -67,8 +67,7 @@ def _by_factors(factors: Factors, product_ids: list[str]) -> list[tuple[str, flo
     rows = [row for row in map(factors.item_row, product_ids) if row is not None]
     if not rows:
         return []
-    lengths = np.linalg.norm(factors.item_factors, axis=1, keepdims=True)
-    unit = np.asarray(factors.item_factors / np.where(lengths > 0, lengths, 1), dtype=np.float32)
+    unit = factors.item_directions
     direction = _mean_direction(unit[rows])
     return best_items(factors.item_ids, unit @ direction, limit=DEPTH, without=frozenset(product_ids))
 

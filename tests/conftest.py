@@ -20,11 +20,34 @@ from cluster.valkey import ValkeyServer
 from storage.migrate import migrate
 from tests.command import FREE_PORTS, Shortlist
 from tests.directories import short_directory
-from tests.servers import Servers
+from tests.servers import TEMPLATE, Servers
+from tests.small_catalogue import (
+    broken_database,
+    cache,
+    catalogue_url,
+    database,
+    embeddings,
+    factors,
+    no_embeddings,
+    own_database,
+    store,
+)
 from tests.stack import Stack
 
-TEMPLATE = "shortlist_template"
 _numbers = itertools.count(1)
+
+# Fixtures of the small catalogue, for every room that reads one.
+__all__ = [
+    "broken_database",
+    "cache",
+    "catalogue_url",
+    "database",
+    "embeddings",
+    "factors",
+    "no_embeddings",
+    "own_database",
+    "store",
+]
 
 
 def migrate_database(database_url: str) -> None:

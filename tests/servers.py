@@ -10,6 +10,9 @@ from cluster.errors import ServerFailed
 from cluster.postgres import PostgresServer
 from cluster.valkey import ValkeyServer
 
+TEMPLATE = "shortlist_template"
+"""The migrated database that others are copied from."""
+
 
 def database_name(database_url: str) -> str:
     """The database that a DSN of these servers names."""

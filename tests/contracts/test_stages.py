@@ -31,6 +31,8 @@ class TestStage:
         assert Stage("keyword", "skipped", cause=cause).degraded
 
     def test_another_source_does_not_change_hits(self) -> None:
-        assert not Stage("hydrate", "fallback", cause="replica_lag").may_change_hits
-        assert not Stage("cache", "fallback", cause="unavailable").may_change_hits
-        assert Stage("rank", "fallback", cause="unavailable").may_change_hits
+        assert not Stage("hydrate", "fallback", fallback="primary", cause="replica_lag").may_change_hits
+        assert not Stage("cache", "fallback", fallback="database", cause="unavailable").may_change_hits
+        assert not Stage("popular", "fallback", fallback="gateway", cause="timeout").may_change_hits
+        assert Stage("rank", "fallback", fallback="popularity", cause="unavailable").may_change_hits
+        assert Stage("hydrate", "skipped", cause="unavailable").may_change_hits

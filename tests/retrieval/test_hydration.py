@@ -16,7 +16,7 @@ class TestProducts:
             "description": None,
             "category": "Drinks",
             "brand": None,
-            "price": 2.0,
+            "price": 1.95,
             "currency": None,
             "in_stock": True,
             "image_url": None,

@@ -121,6 +121,9 @@ class TestPopular:
         assert stages(found)["popular"].source == "primary"
         assert best(found, "popular")[0] == "p3"
 
+    async def test_what_is_out_of_stock_is_there_when_asked_for(self, retrieval: RecommendationRetrieval) -> None:
+        assert best(await recommend(retrieval, in_stock=False), "popular") == ["p4"]
+
     async def test_a_category_narrows_it(self, retrieval: RecommendationRetrieval) -> None:
         assert best(await recommend(retrieval, category="Films"), "popular") == ["p3"]
 
@@ -143,9 +146,17 @@ class TestWhatIsLeft:
         assert (stage.status, stage.fallback, stage.cause) == ("fallback", "popular", "artifact_missing")
         assert stage.degraded
 
-    async def test_popular_products_answer_any_request(self, without_model: RecommendationRetrieval) -> None:
+    async def test_popular_products_answer_any_request_and_name_what_the_user_owns(
+        self, own_database: Database, cache: Cache
+    ) -> None:
+        async with own_database.transaction() as connection:
+            await insert_events(connection, [Event(user_id="drinker", product_id="p2", type="purchase")])
         request = RecommendationRequest(user_id="drinker")
-        assert best(await without_model.popular(request, timeout_s=10), "popular")[0] == "p2"
+        retrieval = RecommendationRetrieval(own_database, cache, RetrievalConfig())
+        found = await retrieval.popular(request, timeout_s=10)
+        assert best(found, "popular")[0] == "p2"
+        assert found.profile is not None
+        assert found.profile.owned == {"p2"}, "ranking leaves it out"
 
     async def test_without_a_database_the_model_still_answers(
         self,

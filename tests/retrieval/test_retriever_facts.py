@@ -39,7 +39,7 @@ def retrieve(
         return (await KeywordRetriever(database, limit=limit).retrieve(SearchRequest(q="red wine")))[0]
 
     async def semantic(limit: int) -> Retrieved:
-        return await SemanticRetriever(embeddings, limit=limit, min_cosine=-1).retrieve("red wine")
+        return (await SemanticRetriever(embeddings, limit=limit, min_cosine=-1).retrieve("red wine"))[0]
 
     async def collaborative(limit: int) -> Retrieved:
         return await CollaborativeRetriever(limit=limit).retrieve(model, model.user_factors[0], without=frozenset())

@@ -75,7 +75,7 @@ class TestSearchRetrieval:
         self, database: Database, embeddings: ActiveArtifact[EmbeddingIndex]
     ) -> None:
         assert set((await search(database, embeddings, category="Films")).candidates.product_ids) == {"p3", "p4"}
-        priced = await search(database, embeddings, price_min=2.0, price_max=3.0)
+        priced = await search(database, embeddings, price_min=1.95, price_max=2.95)
         assert set(priced.candidates.product_ids) == {"p2", "p3"}
         assert set((await search(database, embeddings, in_stock=False)).candidates.product_ids) == {"p4"}
 

@@ -27,8 +27,7 @@ from storage.cache import Cache
 from storage.database import Database
 from storage.settings import StorageSettings
 from tests.artifacts.tiny_encoder import DIM, write_tiny_encoder
-from tests.conftest import TEMPLATE
-from tests.servers import Servers
+from tests.servers import TEMPLATE, Servers
 
 TITLES = {
     "p1": "red wine",
@@ -52,7 +51,7 @@ async def fill(database_url: str) -> None:
                 id=product_id,
                 title=title,
                 category="Drinks" if "wine" in title else "Films",
-                price=float(number),
+                price=number - 0.05,
                 in_stock=product_id != "p4",
                 created_at=datetime(2026, 1, number, tzinfo=UTC),
             )
