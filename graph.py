@@ -18,6 +18,6 @@ def app(args: GraphConfig) -> Application:
     """Return the application that *args* describe."""
     search = SearchDeployment.bind(args.retrieval)
     recommendation = RecommendationDeployment.bind(args.retrieval)
-    ranking = RankingDeployment.options(user_config=args.ranking.model_dump(mode="json")).bind()
+    ranking = RankingDeployment.bind()
     ingestion = IngestionDeployment.bind()
     return GatewayDeployment.bind(search, recommendation, ranking, ingestion, args)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,19 +17,20 @@ T = TypeVar("T")
 FIRST_LOAD_S = 60.0
 
 
-def watch_embeddings(store: ArtifactStore) -> ActiveArtifact[EmbeddingIndex]:
+async def watch_embeddings(store: ArtifactStore) -> ActiveArtifact[EmbeddingIndex]:
     """Return the active embedding index; waits for the first load, whatever comes of it."""
-    return _watched(ActiveArtifact("embeddings", EmbeddingIndex.load, store))
+    return await _watched(ActiveArtifact("embeddings", EmbeddingIndex.load, store))
 
 
-def watch_factors(store: ArtifactStore) -> ActiveArtifact[Factors]:
+async def watch_factors(store: ArtifactStore) -> ActiveArtifact[Factors]:
     """Return the active factor model; waits for the first load, whatever comes of it."""
-    return _watched(ActiveArtifact("collaborative", _load_factors, store))
+    return await _watched(ActiveArtifact("collaborative", _load_factors, store))
 
 
 def artifact_status(active: ActiveArtifact[Any]) -> dict[str, Any]:
     """What is loaded, and why it is not what it should be."""
     return {
+        "healthy": active.cause is None and active.refused is None,
         "version": active.current.version if active.current else None,
         "cause": active.cause,
         "refused": None if active.refused is None else active.refused.message,
@@ -39,7 +41,7 @@ def _load_factors(directory: Path, _manifest: Manifest) -> Factors:
     return Factors.load(directory)
 
 
-def _watched(active: ActiveArtifact[T]) -> ActiveArtifact[T]:
+async def _watched(active: ActiveArtifact[T]) -> ActiveArtifact[T]:
     active.start()
-    active.wait(FIRST_LOAD_S)
+    await asyncio.to_thread(active.wait, FIRST_LOAD_S)
     return active

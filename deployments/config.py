@@ -6,7 +6,6 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ranking.config import RankingConfig
 from retrieval.config import RetrievalConfig
 
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -37,13 +36,16 @@ class GatewayConfig(BaseModel):
 
 
 class GraphConfig(BaseModel):
-    """What an operator may change about the graph; how many replicas run, and where, is Serve's part of the file."""
+    """
+    What an operator may change about the graph, under ``args:``; a change of it restarts every replica, one by one.
+
+    The ranking configuration is not here: it is the ranking deployment's ``user_config``, which changes in place.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     gateway: GatewayConfig = GatewayConfig()
     retrieval: RetrievalConfig = RetrievalConfig()
-    ranking: RankingConfig = RankingConfig()
 
     @property
     def version(self) -> str:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
 import orjson
 from fastapi import FastAPI
@@ -21,16 +20,18 @@ from deployments.config import GraphConfig
 from deployments.hop import HopFailed, call
 from deployments.http.api import http_api
 from deployments.http.problems import unavailable
-from deployments.impression_log import ImpressionLog
+from deployments.impression_log import ImpressionLog, impression_of
 from deployments.options import INGRESS
 from deployments.read_path import ReadPath
 from deployments.stores import open_cache, open_database
 from retrieval.hydration import Hydrator
 from retrieval.recommendation import RecommendationRetrieval
+from retrieval.stage_run import cause_of
 from storage.errors import CacheUnavailable, DatabaseUnavailable
 
 STATUS_TIMEOUT_S = 1.0
 WARM_UP_S = 20.0
+SAMPLE_TIMEOUT_S = 2.0
 
 
 @serve.deployment(name="gateway", **INGRESS)
@@ -68,25 +69,25 @@ class GatewayDeployment:
         gateway = self._config.gateway
         return http_api(self, max_body_bytes=gateway.max_body_bytes, max_in_flight=gateway.max_in_flight)
 
-    async def search(self, request: SearchRequest, *, offset: int, request_id: str) -> Answer:
-        """Answer a search and note what it showed."""
-        answer = await self._reads.searched(request, offset=offset)
-        self._shown(answer, "search", request_id, user_id=request.user_id, query=request.q)
-        return answer
+    async def search(self, request: SearchRequest, *, offset: int) -> Answer:
+        """Answer a search."""
+        return await self._reads.searched(request, offset=offset)
 
-    async def recommend(self, request: RecommendationRequest, *, offset: int, request_id: str) -> Answer:
-        """Answer a request for recommendations and note what it showed."""
-        answer = await self._reads.recommended(request, offset=offset)
-        self._shown(answer, "recommendations", request_id, user_id=request.user_id, query=None)
-        return answer
+    async def recommend(self, request: RecommendationRequest, *, offset: int) -> Answer:
+        """Answer a request for recommendations."""
+        return await self._reads.recommended(request, offset=offset)
+
+    def shown(self, request: SearchRequest | RecommendationRequest, answer: Answer, request_id: str) -> None:
+        """Put what *answer* shows on its way to the database."""
+        if answer.page.hits:
+            self._impressions.add(impression_of(request, answer, request_id))
 
     async def product(self, product_id: str) -> Mapping[str, Any] | None:
         """Return a product as last written, or None; raises Problem 503 when no database answers."""
         try:
-            products = await self._hydrator.product_as_written(product_id)
+            return await self._hydrator.product_as_written(product_id)
         except DatabaseUnavailable as error:
-            raise unavailable("The catalogue", cause="unavailable") from error
-        return products
+            raise unavailable("The catalogue", cause=cause_of(error)) from error
 
     async def put_products(self, products: list[BatchProduct]) -> int:
         """Write products; return how many changed."""
@@ -104,9 +105,9 @@ class GatewayDeployment:
     async def sample_users(self, limit: int) -> list[str]:
         """Return users with many events."""
         try:
-            rows = await self._database.fetch("sample_users", limit)
+            rows = await self._database.fetch("sample_users", limit, timeout_s=SAMPLE_TIMEOUT_S)
         except DatabaseUnavailable as error:
-            raise unavailable("The list of users", cause="unavailable") from error
+            raise unavailable("The list of users", cause=cause_of(error)) from error
         return [str(row["user_id"]) for row in rows.records]
 
     async def ready(self) -> bool:
@@ -143,6 +144,10 @@ class GatewayDeployment:
     async def check_health(self) -> None:
         """Return: that this runs shows the loop alive. A dependency that is down must never get a replica killed."""
 
+    async def __del__(self) -> None:
+        """Write what is waiting, when Serve stops the replica."""
+        await self._impressions.stop()
+
     async def _warm_up(self) -> None:
         """
         Call each deployment once, so that no client waits for handles and connections to be made.
@@ -162,38 +167,12 @@ class GatewayDeployment:
     async def _record(self, impressions: list[Impression]) -> None:
         await call(self._ingestion, "record_impressions", impressions, timeout_s=self._config.gateway.write_timeout_s)
 
-    def _shown(
-        self,
-        answer: Answer,
-        kind: Literal["search", "recommendations"],
-        request_id: str,
-        *,
-        user_id: str | None,
-        query: str | None,
-    ) -> None:
-        hits = answer.page.hits
-        if not hits:
-            return
-        self._impressions.add(
-            Impression(
-                request_id=request_id,
-                shown_at=datetime.now(UTC),
-                kind=kind,
-                user_id=user_id,
-                query=query,
-                product_ids=[hit.product_id for hit in hits],
-                ranks=[hit.rank for hit in hits],
-                scores=[hit.score for hit in hits],
-                features=[hit.features for hit in hits],
-                versions=orjson.loads(orjson.dumps(answer.versions)),
-            )
-        )
-
     async def _status(self, handle: DeploymentHandle[Any], *, timeout_s: float = STATUS_TIMEOUT_S) -> dict[str, Any]:
         try:
-            return {"healthy": True, **await call(handle, "status", timeout_s=timeout_s)}
+            status: dict[str, Any] = await call(handle, "status", timeout_s=timeout_s)
         except HopFailed as failure:
             return {"healthy": False, "cause": failure.cause}
+        return status
 
     async def _cache_status(self) -> dict[str, Any]:
         try:

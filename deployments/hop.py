@@ -7,11 +7,13 @@ import logging
 import time
 from typing import Any
 
-from ray.exceptions import RayActorError, RayTaskError
-from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RayServeException
+from ray.exceptions import RayActorError
+from ray.serve.exceptions import BackPressureError, RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from contracts.stages import Cause
+from retrieval.stage_run import cause_of
+from storage.errors import StorageError
 
 log = logging.getLogger(__name__)
 
@@ -27,10 +29,13 @@ class HopFailed(Exception):
     """
 
     def __init__(self, deployment: str, cause: Cause, ms: float) -> None:
-        super().__init__(f"{deployment}: {cause} after {ms:.0f} ms")
+        super().__init__(deployment, cause, ms)
         self.deployment = deployment
         self.cause = cause
         self.ms = ms
+
+    def __str__(self) -> str:
+        return f"{self.deployment}: {self.cause} after {self.ms:.0f} ms"
 
 
 async def call(handle: DeploymentHandle[Any], method: str, *args: Any, timeout_s: float) -> Any:  # noqa: ANN401 - any message
@@ -58,10 +63,11 @@ async def call(handle: DeploymentHandle[Any], method: str, *args: Any, timeout_s
         raise HopFailed(name, "timeout", _ms(started)) from error
     except BackPressureError as error:
         raise HopFailed(name, "overloaded", _ms(started)) from error
-    except RayTaskError as error:
+    except (RayActorError, RayServeException, StorageError) as error:
+        raise HopFailed(name, cause_of(error), _ms(started)) from error
+    except Exception as error:
+        # Whatever the deployment raised arrives here, over gRPC as it is; to the caller it is one thing.
         log.exception("%s.%s failed", name, method)
-        raise HopFailed(name, "unavailable", _ms(started)) from error
-    except (RayActorError, DeploymentUnavailableError, RayServeException) as error:
         raise HopFailed(name, "unavailable", _ms(started)) from error
 
 

@@ -6,11 +6,18 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+
+import orjson
 
 from catalogue.impressions import Impression
+from contracts.answers import Answer
+from contracts.requests import RecommendationRequest, SearchRequest
 
 FLUSH_PERIOD_S = 1.0
-BATCH = 500
+# A hundred answers of a hundred hits stay well below what one message between deployments may hold.
+BATCH = 100
 
 log = logging.getLogger(__name__)
 
@@ -33,10 +40,10 @@ class ImpressionLog:
 
     def add(self, impression: Impression) -> None:
         """Take note of *impression*."""
-        if len(self._waiting) >= self._capacity:
+        self._waiting.append(impression)
+        while len(self._waiting) > self._capacity:
             self._waiting.popleft()
             self.dropped += 1
-        self._waiting.append(impression)
 
     def start(self) -> None:
         """Write in the background from now on."""
@@ -47,6 +54,8 @@ class ImpressionLog:
         """Write what is waiting, once, and end."""
         if self._task is not None:
             self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
             self._task = None
         await self.flush()
 
@@ -56,12 +65,32 @@ class ImpressionLog:
             batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
             try:
                 await self._write(batch)
-            except Exception as error:  # noqa: BLE001 - impressions must never harm an answer
-                log.warning("%d impressions wait on: %s", len(batch), error)
+            except BaseException as error:
                 self._waiting.extendleft(reversed(batch))
+                if not isinstance(error, Exception):
+                    raise
+                # Impressions must never harm an answer.
+                log.warning("%d impressions wait on: %s", len(self._waiting), error)
                 return
 
     async def _run(self) -> None:
         while True:
             await asyncio.sleep(FLUSH_PERIOD_S)
             await self.flush()
+
+
+def impression_of(request: SearchRequest | RecommendationRequest, answer: Answer, request_id: str) -> Impression:
+    """What *answer* shows, as it is kept."""
+    hits = answer.page.hits
+    return Impression(
+        request_id=request_id,
+        shown_at=datetime.now(UTC),
+        kind="search" if isinstance(request, SearchRequest) else "recommendations",
+        user_id=request.user_id,
+        query=request.q if isinstance(request, SearchRequest) else None,
+        product_ids=[hit.product_id for hit in hits],
+        ranks=[hit.rank for hit in hits],
+        scores=[hit.score for hit in hits],
+        features=[hit.features for hit in hits],
+        versions=orjson.loads(orjson.dumps(answer.versions)),
+    )

@@ -45,7 +45,7 @@ class IngestionDeployment:
     async def status(self) -> dict[str, Any]:
         """Return whether this replica reaches the primary."""
         primary = next(endpoint for endpoint in self._database.status() if endpoint.role == "primary")
-        return {"primary_healthy": primary.healthy}
+        return {"healthy": primary.healthy}
 
     async def check_health(self) -> None:
         """Return: that this runs shows the loop alive."""

@@ -23,12 +23,12 @@ from ranking.rankers import FactorVersion, WeightedRanker
 class RankingDeployment:
     """Holds the item factors, the current version and the one before; they are loaded off the request path."""
 
-    def __init__(self) -> None:
-        self._factors = watch_factors(ArtifactStore.from_environment())
+    async def __init__(self) -> None:  # type: ignore[misc]  # Serve awaits it
+        self._factors = await watch_factors(ArtifactStore.from_environment())
         self._config = RankingConfig()
 
     def reconfigure(self, user_config: Mapping[str, Any]) -> None:
-        """Take new weights and rules, in place; a configuration that is not valid is refused and the old one stays."""
+        """Take new weights and rules, in place: ``user_config`` of this deployment in the Serve file."""
         self._config = RankingConfig.model_validate(user_config)
 
     async def rank(self, request: RankRequest) -> RankedPage:
@@ -39,7 +39,8 @@ class RankingDeployment:
 
     async def status(self) -> dict[str, Any]:
         """Return what this replica has loaded."""
-        return {"weights": self._config.version, "collaborative": artifact_status(self._factors)}
+        factors = artifact_status(self._factors)
+        return {"healthy": factors["healthy"], "weights": self._config.version, "collaborative": factors}
 
     async def check_health(self) -> None:
         """Return: that this runs shows the loop alive."""

@@ -14,7 +14,7 @@ from contracts.candidates import Profile, Retrieval
 from contracts.deadline import Deadline
 from contracts.ranked import RankedPage, RankRequest
 from contracts.requests import ReadRequest, RecommendationRequest, SearchRequest
-from contracts.stages import Cause, Stage
+from contracts.stages import Cause, Stage, StageName
 from deployments.config import GraphConfig
 from deployments.hop import HopFailed, call
 from ranking.rankers import PopularityRanker
@@ -22,6 +22,10 @@ from retrieval.hydration import Hydrator
 from retrieval.reads import read_stage
 from retrieval.recommendation import RecommendationRetrieval
 from retrieval.stage_run import not_requested, run_stage
+
+# What a deployment may take of the time its caller waits: the rest is for the way there and back, so that it is the
+# stage within that runs out of time and not the hop, with everything that was found.
+INNER_SHARE = 0.85
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +64,12 @@ class ReadPath:
         deadline = Deadline.in_seconds(request.timeout_ms / 1000)
         timeout_s = deadline.left_s(self.config.gateway.retrieve_share)
         try:
-            retrieval = await call(self.recommendation, "retrieve", request, timeout_s, timeout_s=timeout_s)
+            retrieval = await call(
+                self.recommendation, "retrieve", request, timeout_s * INNER_SHARE, timeout_s=timeout_s
+            )
         except HopFailed as failure:
             retrieval = await self.fallback.popular(request, timeout_s=deadline.left_s(0.5))
-            stood_in = Stage("collaborative", "fallback", fallback="popular", cause=failure.cause, ms=failure.ms)
-            if request.kind == "similar":
-                stood_in = replace(stood_in, name="similar")
-            retrieval = replace(retrieval, stages=[stood_in, *retrieval.stages])
+            retrieval = replace(retrieval, stages=_without_recommendation(request, retrieval.stages, failure))
         excluded = frozenset(request.exclude_ids) | frozenset(request.product_ids or ())
         if request.kind == "for_user" and retrieval.profile is not None:
             excluded |= retrieval.profile.owned
@@ -75,7 +78,9 @@ class ReadPath:
     async def _searching(self, request: SearchRequest, deadline: Deadline) -> Retrieval:
         timeout_s = deadline.left_s(self.config.gateway.retrieve_share)
         try:
-            retrieval: Retrieval = await call(self.search, "retrieve", request, timeout_s, timeout_s=timeout_s)
+            retrieval: Retrieval = await call(
+                self.search, "retrieve", request, timeout_s * INNER_SHARE, timeout_s=timeout_s
+            )
         except HopFailed as failure:
             return _nothing_retrieved(failure)
         return retrieval
@@ -148,6 +153,20 @@ class ReadPath:
         cause: Cause | None = "version_mismatch" if page.version_mismatch else None
         ms = round((time.perf_counter() - started) * 1000, 3)
         return page, Stage("rank", source="weighted", cause=cause, ms=ms)
+
+
+def _without_recommendation(request: RecommendationRequest, stages: list[Stage], failure: HopFailed) -> list[Stage]:
+    """The stages of an answer made without the recommendation deployment; popular products are the same from here."""
+    if request.kind == "popular":
+        return [
+            _read_here(stage, failure) if stage.name == "popular" and not stage.degraded else stage for stage in stages
+        ]
+    name: StageName = "similar" if request.kind == "similar" else "collaborative"
+    return [Stage(name, "fallback", fallback="popular", cause=failure.cause, ms=failure.ms), *stages]
+
+
+def _read_here(stage: Stage, failure: HopFailed) -> Stage:
+    return replace(stage, status="fallback", fallback="gateway", cause=failure.cause)
 
 
 def _nothing_retrieved(failure: HopFailed) -> Retrieval:

@@ -24,8 +24,8 @@ class RecommendationDeployment:
 
     async def __init__(self, config: RetrievalConfig) -> None:  # type: ignore[misc]  # Serve awaits it
         store = ArtifactStore.from_environment()
-        self._factors = watch_factors(store)
-        self._embeddings = watch_embeddings(store)
+        self._factors = await watch_factors(store)
+        self._embeddings = await watch_embeddings(store)
         self._retrieval = RecommendationRetrieval(
             await open_database("recommendation"),
             open_cache(),
@@ -46,7 +46,9 @@ class RecommendationDeployment:
 
     async def status(self) -> dict[str, Any]:
         """Return what this replica has loaded."""
-        return {"collaborative": artifact_status(self._factors), "embeddings": artifact_status(self._embeddings)}
+        factors, embeddings = artifact_status(self._factors), artifact_status(self._embeddings)
+        healthy = factors["healthy"] and embeddings["healthy"]
+        return {"healthy": healthy, "collaborative": factors, "embeddings": embeddings}
 
     async def check_health(self) -> None:
         """Return: that this runs shows the loop alive."""

@@ -24,7 +24,7 @@ class SearchDeployment:
 
     async def __init__(self, config: RetrievalConfig) -> None:  # type: ignore[misc]  # Serve awaits it
         self._database = await open_database("search")
-        self._embeddings = watch_embeddings(ArtifactStore.from_environment())
+        self._embeddings = await watch_embeddings(ArtifactStore.from_environment())
         self._retrieval = SearchRetrieval(self._database, self._embeddings, config)
         # The first query opens connections and touches the whole index; no client should wait for that.
         await self._retrieval.retrieve(SearchRequest(q="warm up"), timeout_s=WARM_UP_S)

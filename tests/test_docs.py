@@ -17,7 +17,7 @@ PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglo
 
 def documented(section: str) -> dict[str, str]:
     """Field to default, as the table of *section* says."""
-    text = CONFIGURATION.split(f"### `{section}`")[1].split("\n#")[0]
+    text = re.split(rf"^##.*`{section}`$", CONFIGURATION, flags=re.MULTILINE)[1].split("\n#")[0]
     return dict(re.findall(r"^\| `(\w+)` \| (.+?) \|", text, flags=re.MULTILINE))
 
 

@@ -14,7 +14,7 @@ from ray.serve.schema import ServeDeploySchema
 
 import graph
 from deployments.config import GatewayConfig, GraphConfig
-from ranking.config import RankingConfig, Weights
+from ranking.config import RankingConfig
 
 ROOT = Path(__file__).parent.parent
 FORBIDDEN = (
@@ -62,12 +62,6 @@ class TestApp:
         expected = {(one.name, method) for one in inner for method in calls(one.func_or_class)}
         assert set(re.findall(rf"\b({names})\.(\w+)", drawn)) == expected
 
-    def test_ranking_takes_its_weights_as_user_config_so_that_they_change_in_place(self) -> None:
-        ranking = RankingConfig(weights=Weights(search=1.0))
-        application = graph.app(GraphConfig(ranking=ranking))
-        by_name = {bound(one).name: bound(one) for one in bound(application).init_args if isinstance(one, Application)}
-        assert RankingConfig.model_validate(by_name["ranking"]._deployment_config.user_config) == ranking
-
     def test_serve_never_refuses_what_the_gateway_would_have_shed_itself(self) -> None:
         gateway = bound(graph.app(GraphConfig()))
         assert GatewayConfig().max_in_flight < gateway.max_ongoing_requests
@@ -82,9 +76,7 @@ class TestApp:
         assert all(deployment._deployment_config.max_surge_percent > 0 for deployment in every)
         assert {deployment._deployment_config.health_check_period_s for deployment in every} == {10}
 
-    @pytest.mark.parametrize(
-        "args", [{"rankings": {}}, {"gateway": {"rank_share": 2}}, {"ranking": {"weights": {"search": -1}}}]
-    )
+    @pytest.mark.parametrize("args", [{"rankings": {}}, {"gateway": {"rank_share": 2}}, {"retrieval": {"rrf_k": -1}}])
     def test_a_wrong_argument_is_refused_before_anything_is_bound(self, args: dict[str, Any]) -> None:
         with pytest.raises(ValidationError):
             GraphConfig.model_validate(args)
@@ -112,6 +104,8 @@ class TestServeFiles:
         (application,) = schema.applications
         assert application.import_path == "graph:app"
         GraphConfig.model_validate(application.args)
+        (ranking,) = (one for one in application.deployments if one.name == "ranking")
+        RankingConfig.model_validate(ranking.user_config)
         names = {deployment.name for deployment in application.deployments}
         assert names == {"gateway", "search", "recommendation", "ranking", "ingestion"}
 

@@ -1,6 +1,7 @@
 """The HTTP interface: routes and nothing else. What is behind them is a ``Shop``."""
 
 # FastAPI reads these annotations at run time.
+import asyncio
 import time
 from typing import Annotated, Any
 
@@ -119,7 +120,7 @@ def _add_products(app: FastAPI, shop: Shop) -> None:
         **documented,
     )
     async def post_products(http: Request) -> Response:
-        products = batch(BatchProduct, await json_body(http), key="products")
+        products = await asyncio.to_thread(batch, BatchProduct, await json_body(http), key="products")
         changed = await shop.put_products(products.items)
         accepted = len(products.items)
         return _json(
@@ -148,7 +149,7 @@ def _add_events(app: FastAPI, shop: Shop) -> None:
         openapi_extra=_batch_body(Event, "events"),
     )
     async def post_events(http: Request) -> Response:
-        events = batch(Event, await json_body(http), key="events")
+        events = await asyncio.to_thread(batch, Event, await json_body(http), key="events")
         accepted, duplicates = await shop.add_events(events.items)
         body = {"request_id": http.state.request_id, "accepted": accepted, "duplicates": duplicates}
         return _json(body | {"rejected": events.rejected, "errors": events.errors}, status=202)
@@ -182,15 +183,19 @@ def _add_users(app: FastAPI, shop: Shop) -> None:
 async def _searched(shop: Shop, request: SearchRequest, http: Request) -> Response:
     cursor = Cursor.of(request)
     started = time.perf_counter()
-    answer = await shop.search(request, offset=cursor.offset, request_id=http.state.request_id)
-    return _answered(answer, request, http, cursor, started)
+    answer = await shop.search(request, offset=cursor.offset)
+    response = _answered(answer, request, http, cursor, started)
+    shop.shown(request, answer, http.state.request_id)
+    return response
 
 
 async def _recommended(shop: Shop, request: RecommendationRequest, http: Request) -> Response:
     cursor = Cursor.of(request)
     started = time.perf_counter()
-    answer = await shop.recommend(request, offset=cursor.offset, request_id=http.state.request_id)
-    return _answered(answer, request, http, cursor, started)
+    answer = await shop.recommend(request, offset=cursor.offset)
+    response = _answered(answer, request, http, cursor, started)
+    shop.shown(request, answer, http.state.request_id)
+    return response
 
 
 def _answered(answer: Answer, request: ReadRequest, http: Request, cursor: Cursor, started: float) -> Response:
@@ -234,7 +239,7 @@ async def _no_query(_: Annotated[NoQuery, Query()]) -> None:
 
 async def _validation_problem(http: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    return invalid(field_errors(error.errors())).response(http.state.request_id)
+    return invalid(field_errors(error.errors(), located=True)).response(http.state.request_id)
 
 
 async def _http_problem(http: Request, error: Exception) -> Response:

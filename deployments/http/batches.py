@@ -39,10 +39,12 @@ async def json_body(request: Request) -> Any:  # noqa: ANN401 - any JSON
     Raises:
         Problem: 400, it is not JSON in UTF-8 (NaN and Infinity are not JSON); 415, it says it is something else.
     """
-    content_type = request.headers.get("content-type", "application/json").split(";")[0].strip().lower()
+    content_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if content_type != "application/json":
+        # Pages elsewhere may send bodies of other types, or of none, to us without being asked.
+        what = content_type or "of no stated type"
         raise Problem(
-            415, "unsupported_media_type", f"The body is {content_type}. Send it with Content-Type: application/json."
+            415, "unsupported_media_type", f"The body is {what}. Send it with Content-Type: application/json."
         )
     try:
         return orjson.loads(await request.body())
@@ -82,13 +84,17 @@ def batch(model: type[Item], value: object, *, key: str) -> Batch[Item]:
         raise invalid([{"field": key, "message": f"must hold 1 to {MAX_ITEMS} items, not {len(value)}"}])
     items: list[Item] = []
     errors: list[dict[str, Any]] = []
+    rejected = 0
     for index, entry in enumerate(value):
         try:
             items.append(model.model_validate(entry))
         except ValidationError as error:
-            errors += [{"index": index, **wrong} for wrong in field_errors(error.errors(include_url=False))]
+            rejected += 1
+            if len(errors) < MAX_ERRORS:
+                wrong = field_errors(error.errors(include_url=False, include_input=False)[:MAX_ERRORS])
+                errors += [{"index": index, **one} for one in wrong]
     if not items:
         raise invalid(
             [{**wrong, "field": f"{key}[{wrong['index']}].{wrong['field']}"} for wrong in errors[:MAX_ERRORS]]
         )
-    return Batch(items=items, rejected=len(value) - len(items), errors=errors[:MAX_ERRORS])
+    return Batch(items=items, rejected=rejected, errors=errors[:MAX_ERRORS])

@@ -108,11 +108,17 @@ def deadline_missed(timeout_ms: int) -> Problem:
     return Problem(504, "deadline", f"No answer within {timeout_ms} ms. Retry, or give more time with timeout_ms.")
 
 
-def field_errors(errors: Sequence[Any]) -> list[dict[str, Any]]:
-    """Pydantic's errors as ``{"field", "message"}``: the field's path, the message in plain words."""
+def field_errors(errors: Sequence[Any], *, located: bool = False) -> list[dict[str, Any]]:
+    """
+    Pydantic's errors as ``{"field", "message"}``: the field's path, the message in plain words.
+
+    Args:
+        errors: As pydantic gives them.
+        located: Whether each path begins with where FastAPI found the field: the query string, the path, the body.
+    """
     return [
         {
-            "field": ".".join(str(part) for part in error["loc"] if part not in ("body", "query", "path")) or "body",
+            "field": ".".join(str(part) for part in error["loc"][1 if located else 0 :]) or "body",
             "message": PLAIN.get(error["type"], str(error["msg"]).removeprefix("Value error, ")),
         }
         for error in errors

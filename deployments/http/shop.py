@@ -14,11 +14,14 @@ from contracts.requests import RecommendationRequest, SearchRequest
 class Shop(Protocol):
     """What the routes need: the gateway deployment, or anything that answers like it."""
 
-    async def search(self, request: SearchRequest, *, offset: int, request_id: str) -> Answer:
+    async def search(self, request: SearchRequest, *, offset: int) -> Answer:
         """Answer a search."""
 
-    async def recommend(self, request: RecommendationRequest, *, offset: int, request_id: str) -> Answer:
+    async def recommend(self, request: RecommendationRequest, *, offset: int) -> Answer:
         """Answer a request for recommendations."""
+
+    def shown(self, request: SearchRequest | RecommendationRequest, answer: Answer, request_id: str) -> None:
+        """Take note that the client is being shown *answer*; must not wait."""
 
     async def product(self, product_id: str) -> Mapping[str, Any] | None:
         """Return a product, or None."""

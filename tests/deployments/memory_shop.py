@@ -30,14 +30,17 @@ class MemoryShop:
         self.answered = True
         self.is_ready = True
         self.asked: list[ReadRequest] = []
+        self.shown_ids: dict[str, list[str]] = {}
 
-    async def search(self, request: SearchRequest, *, offset: int, request_id: str) -> Answer:
-        assert request_id
+    async def search(self, request: SearchRequest, *, offset: int) -> Answer:
         return self._answer(request, offset)
 
-    async def recommend(self, request: RecommendationRequest, *, offset: int, request_id: str) -> Answer:
-        assert request_id
+    async def recommend(self, request: RecommendationRequest, *, offset: int) -> Answer:
         return self._answer(request, offset, frozenset(request.exclude_ids))
+
+    def shown(self, request: SearchRequest | RecommendationRequest, answer: Answer, request_id: str) -> None:
+        assert request in self.asked
+        self.shown_ids[request_id] = [hit.product_id for hit in answer.page.hits]
 
     async def product(self, product_id: str) -> Mapping[str, Any] | None:
         return self._view(product_id) if product_id in self.products else None

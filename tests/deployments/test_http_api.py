@@ -118,6 +118,23 @@ class TestSearch:
         response = await client.post("/v1/search", content=b"q=a", headers={"content-type": "text/plain"})
         assert problem(response)["status"] == 415
 
+    async def test_what_an_answer_shows_is_noted_under_its_request_id(
+        self, client: httpx.AsyncClient, shop: MemoryShop
+    ) -> None:
+        body = (await client.get("/v1/search", params={"q": "a"})).json()
+        assert shop.shown_ids == {body["request_id"]: ["p1", "p2", "p3"]}
+
+    async def test_a_field_named_like_a_place_is_named(self, client: httpx.AsyncClient) -> None:
+        for response in (
+            await client.get("/v1/search", params={"q": "a", "query": "b"}),
+            await client.post("/v1/search", json={"q": "a", "query": "b"}),
+        ):
+            assert [error["field"] for error in problem(response)["errors"]] == ["query"]
+
+    async def test_a_body_of_no_stated_type_is_refused(self, client: httpx.AsyncClient) -> None:
+        response = await client.post("/v1/search", content=b'{"q": "a"}')
+        assert problem(response)["status"] == 415
+
     async def test_prices_out_of_order_are_refused(self, client: httpx.AsyncClient) -> None:
         response = await client.get("/v1/search", params={"q": "a", "price_min": 5, "price_max": 4})
         assert "price_min must not be above price_max" in problem(response)["detail"]
@@ -147,6 +164,7 @@ class TestDegradation:
         body = problem(response)
         assert (body["code"], body["retryable"]) == ("degraded", True)
         assert response.headers["retry-after"] == "1"
+        assert shop.shown_ids == {}, "nobody was shown the answer"
 
     @pytest.mark.parametrize(
         "stage",

@@ -28,11 +28,11 @@ class FilmShop(MemoryShop):
         }
         self.products = dict(self._films)
 
-    async def search(self, request: SearchRequest, *, offset: int, request_id: str) -> Answer:
+    async def search(self, request: SearchRequest, *, offset: int) -> Answer:
         """Return the films whose title holds the query."""
         if request.q == self.held_query:
             await asyncio.to_thread(self.held.wait, 30)
         self.products = {id_: film for id_, film in self._films.items() if request.q.lower() in film.title.lower()}
-        answer = await super().search(request, offset=offset, request_id=request_id)
+        answer = await super().search(request, offset=offset)
         self.products = dict(self._films)
         return answer

@@ -1,0 +1,225 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ray.exceptions import RayActorError
+
+from artifacts.active import ActiveArtifact
+from artifacts.embedding_index import EmbeddingIndex
+from artifacts.factors import Factors
+from catalogue.events import Event
+from catalogue.store import insert_events
+from contracts.answers import Answer
+from contracts.ranked import RankRequest
+from contracts.requests import RecommendationRequest, SearchRequest
+from contracts.stages import Stage
+from deployments.config import GraphConfig
+from deployments.read_path import ReadPath
+from ranking.rankers import WeightedRanker
+from retrieval.config import RetrievalConfig
+from retrieval.hydration import Hydrator
+from retrieval.recommendation import RecommendationRetrieval
+from retrieval.search import SearchRetrieval
+from storage.cache import Cache
+from storage.database import Database
+from storage.errors import PoolTimeout
+
+CONFIG = RetrievalConfig(min_cosine=-1)
+Raise = Callable[[], BaseException]
+
+
+class Handle:
+    """A deployment in this process, behind the interface of a Serve handle."""
+
+    def __init__(self, name: str, **methods: Any) -> None:  # noqa: ANN401 - any method
+        self.deployment_name = name
+        for method, function in methods.items():
+            setattr(self, method, SimpleNamespace(remote=lambda *args, f=function: Response(f(*args))))
+
+
+class Response:
+    """An awaitable call that can be cancelled."""
+
+    def __init__(self, work: Any) -> None:  # noqa: ANN401 - any coroutine
+        self._work = asyncio.ensure_future(work)
+
+    def __await__(self) -> Any:  # noqa: ANN401 - its result
+        return self._work.__await__()
+
+    def cancel(self) -> None:
+        self._work.cancel()
+
+
+def failing(error: Raise) -> Callable[..., Any]:
+    async def fail(*_: object) -> None:
+        raise error()
+
+    return fail
+
+
+async def hanging(*_: object) -> None:
+    await asyncio.Event().wait()
+
+
+@pytest.fixture
+def handles(
+    database: Database,
+    cache: Cache,
+    embeddings: ActiveArtifact[EmbeddingIndex],
+    factors: ActiveArtifact[Factors],
+) -> dict[str, Handle]:
+    """Every deployment, well."""
+    search = SearchRetrieval(database, embeddings, CONFIG)
+    recommendation = RecommendationRetrieval(database, cache, CONFIG, factors=factors, embeddings=embeddings)
+
+    async def profile(user_id: str) -> object:
+        return recommendation.profile(user_id)
+
+    async def rank(request: RankRequest) -> object:
+        return WeightedRanker().rank(request)
+
+    return {
+        "search": Handle("search", retrieve=lambda request, s: search.retrieve(request, timeout_s=s)),
+        "recommendation": Handle(
+            "recommendation",
+            retrieve=lambda request, s: recommendation.retrieve(request, timeout_s=s),
+            profile=profile,
+        ),
+        "ranking": Handle("ranking", rank=rank),
+    }
+
+
+def path(handles: dict[str, Handle], database: Database, cache: Cache) -> ReadPath:
+    return ReadPath(
+        **handles,  # type: ignore[arg-type]  # they behave as Serve's do
+        fallback=RecommendationRetrieval(database, cache, CONFIG),
+        hydrator=Hydrator(database),
+        config=GraphConfig(),
+    )
+
+
+def stages(answer: Answer) -> dict[str, Stage]:
+    return {stage.name: stage for stage in answer.stages}
+
+
+def ids(answer: Answer) -> list[str]:
+    return [hit.product_id for hit in answer.page.hits]
+
+
+class TestSearched:
+    async def test_a_healthy_answer_names_every_stage_once(
+        self, handles: dict[str, Handle], database: Database, cache: Cache
+    ) -> None:
+        request = SearchRequest(q="red wine", user_id="drinker")
+        answer = await path(handles, database, cache).searched(request, offset=0)
+        assert [stage.name for stage in answer.stages] == ["keyword", "semantic", "hydrate", "profile", "rank"]
+        assert not answer.degraded
+        assert answer.products is not None
+        assert set(ids(answer)) == set(answer.products)
+
+    @pytest.mark.parametrize(
+        ("error", "cause"),
+        [
+            (RayActorError, "unavailable"),
+            (lambda: ValueError("a mistake of ours"), "unavailable"),
+            (lambda: TypeError("what cannot be unpickled arrives as"), "unavailable"),
+            (lambda: PoolTimeout("primary", "busy"), "overloaded"),
+        ],
+        ids=["killed", "mistake", "unpicklable", "busy"],
+    )
+    async def test_whatever_ranking_raises_popularity_stands_in(
+        self, handles: dict[str, Handle], database: Database, cache: Cache, error: Raise, cause: str
+    ) -> None:
+        handles["ranking"] = Handle("ranking", rank=failing(error))
+        answer = await path(handles, database, cache).searched(SearchRequest(q="wine"), offset=0)
+        rank = stages(answer)["rank"]
+        assert (rank.status, rank.fallback, rank.cause) == ("fallback", "popularity", cause)
+        assert ids(answer)[0] == "p2"
+        assert answer.may_differ
+
+    async def test_a_ranking_that_hangs_is_given_up_in_time(
+        self, handles: dict[str, Handle], database: Database, cache: Cache
+    ) -> None:
+        handles["ranking"] = Handle("ranking", rank=hanging)
+        answer = await path(handles, database, cache).searched(SearchRequest(q="wine", timeout_ms=500), offset=0)
+        assert stages(answer)["rank"].cause == "timeout"
+        assert ids(answer)[0] == "p2"
+
+    async def test_without_recommendation_a_search_is_not_personal(
+        self, handles: dict[str, Handle], database: Database, cache: Cache
+    ) -> None:
+        handles["recommendation"] = Handle("recommendation", profile=failing(RayActorError))
+        request = SearchRequest(q="wine", user_id="drinker")
+        answer = await path(handles, database, cache).searched(request, offset=0)
+        assert (stages(answer)["profile"].status, stages(answer)["profile"].cause) == ("skipped", "unavailable")
+        assert ids(answer)
+
+    async def test_without_search_there_is_nothing_to_show(
+        self, handles: dict[str, Handle], database: Database, cache: Cache
+    ) -> None:
+        handles["search"] = Handle("search", retrieve=hanging)
+        answer = await path(handles, database, cache).searched(SearchRequest(q="wine", timeout_ms=200), offset=0)
+        assert not answer.answered
+        assert answer.missed_deadline
+
+    async def test_a_retriever_that_hangs_costs_its_stage_and_not_the_answer(
+        self,
+        handles: dict[str, Handle],
+        database: Database,
+        cache: Cache,
+        embeddings: ActiveArtifact[EmbeddingIndex],
+    ) -> None:
+        class Frozen(Database):
+            async def fetch(self, *_: object, **__: object) -> Any:  # noqa: ANN401 - never returns
+                await asyncio.Event().wait()
+
+        search = SearchRetrieval(Frozen.__new__(Frozen), embeddings, CONFIG)
+        handles["search"] = Handle("search", retrieve=lambda request, s: search.retrieve(request, timeout_s=s))
+        answer = await path(handles, database, cache).searched(SearchRequest(q="wine", timeout_ms=2000), offset=0)
+        assert (stages(answer)["keyword"].fallback, stages(answer)["keyword"].cause) == ("semantic", "timeout")
+        assert ids(answer)
+
+
+class TestRecommended:
+    async def test_without_recommendation_popular_products_stand_in(
+        self, handles: dict[str, Handle], database: Database, cache: Cache
+    ) -> None:
+        handles["recommendation"] = Handle("recommendation", retrieve=failing(RayActorError))
+        answer = await path(handles, database, cache).recommended(RecommendationRequest(user_id="drinker"), offset=0)
+        stage = stages(answer)["collaborative"]
+        assert (stage.status, stage.fallback, stage.cause) == ("fallback", "popular", "unavailable")
+        assert ids(answer)[0] == "p2"
+        assert answer.may_differ
+
+    async def test_what_the_user_owns_is_left_out_all_the_same(
+        self, handles: dict[str, Handle], own_database: Database, cache: Cache
+    ) -> None:
+        async with own_database.transaction() as connection:
+            await insert_events(connection, [Event(user_id="drinker", product_id="p2", type="purchase")])
+        handles["recommendation"] = Handle("recommendation", retrieve=failing(RayActorError))
+        request = RecommendationRequest(user_id="drinker")
+        answer = await path(handles, own_database, cache).recommended(request, offset=0)
+        assert ids(answer)
+        assert "p2" not in ids(answer)
+
+    async def test_popular_products_are_the_same_from_the_gateway(
+        self, handles: dict[str, Handle], database: Database, cache: Cache
+    ) -> None:
+        healthy = await path(handles, database, cache).recommended(RecommendationRequest(), offset=0)
+        handles["recommendation"] = Handle("recommendation", retrieve=failing(RayActorError))
+        answer = await path(handles, database, cache).recommended(RecommendationRequest(), offset=0)
+        assert ids(answer) == ids(healthy)
+        assert answer.degraded
+        assert not answer.may_differ
+
+    async def test_excluded_and_given_products_do_not_appear(
+        self, handles: dict[str, Handle], database: Database, cache: Cache
+    ) -> None:
+        request = RecommendationRequest(product_ids=["p1"], exclude_ids=["p2"])
+        answer = await path(handles, database, cache).recommended(request, offset=0)
+        assert ids(answer)
+        assert not {"p1", "p2"} & set(ids(answer))
