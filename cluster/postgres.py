@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -257,7 +258,8 @@ class PostgresServer:
                 ours = False
             if ours:
                 owner.send_signal(signal.SIGINT)
-                owner.wait(20)
+                with contextlib.suppress(psutil.TimeoutExpired):
+                    owner.wait(20)
             lock.unlink(missing_ok=True)
         for leftover in (f".s.PGSQL.{self.port}", f".s.PGSQL.{self.port}.lock"):
             (self.sockets / leftover).unlink(missing_ok=True)

@@ -157,6 +157,8 @@ class RayCluster:
             variables |= {
                 "OMP_NUM_THREADS": "1",
                 "RAY_SERVE_ENABLE_HA_PROXY": "1",
+                # A body of 10 MiB travels from the gateway to ingestion.
+                "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": str(64 * 1024 * 1024),
                 "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
                 "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(self.haproxy / "cfg"),
                 "RAY_SERVE_HAPROXY_SOCKET_PATH": str(self.haproxy / "admin"),

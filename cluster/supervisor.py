@@ -230,7 +230,11 @@ class Supervisor:
             try:
                 self._start(part)
             except (ClusterError, OSError):
-                log.exception("%s: did not start", part.name)
+                log.exception("%s: did not start; trying again", part.name)
+                pause = self.restarts[part.name].next_pause()
+                if pause is not None:
+                    self.due[part.name] = now + pause
+                return
             self.redeploy = self.redeploy or part is self.serving
 
     def _chores(self) -> None:
