@@ -69,7 +69,7 @@ class Hydrator:
                 relevance=relevance,
                 unseen_popularity=np.nan if version is None else 0.0,
             ),
-            changes=str(position.records[0]["position"]),
+            changes=str(position.records[0]["seen"]),
             vocabulary=str(position.records[0]["text_search_version"]),
             popularity_version=version,
             sources=(products.source, popularity.source, active.source, position.source),

@@ -51,7 +51,7 @@ class PopularRetriever:
         )
         version = active.records[0]["version"] if active.records else ""
         narrowed = f"{self._limit}:{request.in_stock is not False}:{request.category or ''}"
-        key = f"popular:{version}:{position.records[0]['position']}:{narrowed}"
+        key = f"popular:{version}:{position.records[0]['seen']}:{narrowed}"
         started = time.perf_counter()
         sources: tuple[ReadSource, ...] = (active.source, position.source)
         try:

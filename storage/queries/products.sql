@@ -12,20 +12,26 @@ from products
 where id = any ($1::text[]);
 
 -- name: catalogue_position
--- position: what of the catalogue a read sees. Transaction and number of the last change that no change still to
--- appear can precede, "0-0" before the first; then "+" and how many later changes are seen already, while an older
--- transaction is open. text_search_version: how the text index was made. Stable while the catalogue is.
+-- position: transaction and number of the last change that no change still to appear can precede, "0-0" before the
+-- first: where a reader of changes may stop. seen: what of the catalogue a read sees: the position, then "+" and how
+-- many later changes are visible already while an older transaction is open. text_search_version: how the text index
+-- was made. All are stable while the catalogue is.
 select
-    coalesce((
+    position,
+    position || coalesce((
+        select '+' || count(*)::text
+        from product_changes
+        where transaction >= pg_snapshot_xmin(pg_current_snapshot())
+        having count(*) > 0
+    ), '') as seen,
+    text_search_version() as text_search_version
+from (
+    select coalesce((
         select transaction::text || '-' || position::text
         from product_changes
         where transaction < pg_snapshot_xmin(pg_current_snapshot())
         order by product_changes.transaction desc, product_changes.position desc
         limit 1
-    ), '0-0') || coalesce((
-        select '+' || count(*)::text
-        from product_changes
-        where transaction >= pg_snapshot_xmin(pg_current_snapshot())
-        having count(*) > 0
-    ), '') as position,
-    text_search_version() as text_search_version;
+    ), '0-0') as position
+) as bound;
+

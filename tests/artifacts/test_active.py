@@ -146,11 +146,12 @@ class TestActiveArtifact:
         assert active.refused is not None
         assert "this is not an index" in active.refused.message
 
-    def test_at_start_the_newest_sound_version_steps_in(
+    def test_at_start_the_last_sound_version_that_was_in_use_steps_in(
         self, store: ArtifactStore, publish: Publish, watch: Watch
     ) -> None:
-        versions = [publish(content).version for content in ("a", "b", "unloadable", "d")]
-        store.activate(KIND, versions[3])
+        versions = [publish(content).version for content in ("a", "b", "unloadable", "d", "never activated")]
+        for version in versions[:4]:
+            store.activate(KIND, version)
         flip_a_bit(version_directory(store, versions[3]) / "note.txt")
         active = watch()
         assert active.current is not None

@@ -67,6 +67,9 @@ class TestCataloguePosition:
             await early.execute("insert into products (id, title) values ('early', 'E')")
             await connection.execute("insert into products (id, title) values ('late', 'L')")
             assert await position(connection) == "0-0"
+            seen = await connection.fetchrow(QUERIES["catalogue_position"])
+            assert seen is not None
+            assert seen["seen"] == "0-0+1", "a query sees the later change already"
             await transaction.commit()
         finally:
             await early.close()
