@@ -1,9 +1,9 @@
 """Events: what users do with products."""
 
 # Pydantic reads these annotations at run time.
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from catalogue.fields import EventTime, Id
@@ -42,18 +42,25 @@ class Event(BaseModel):
     type: EventType
     value: Annotated[
         float | None,
-        Field(ge=0, le=1e6, allow_inf_nan=False, description="The rating (required for one), or how many."),
+        Field(
+            ge=0,
+            le=1e6,
+            allow_inf_nan=False,
+            validate_default=True,
+            description="The rating (required for one), or how many.",
+        ),
     ] = None
     timestamp: Annotated[
         EventTime | None, Field(description="RFC 3339, with a zone; from 1970 to a day ahead. Left out: now.")
     ] = None
     request_id: Annotated[Id | None, Field(description="`request_id` of the answer that showed the product.")] = None
 
-    @model_validator(mode="after")
-    def _rating_has_a_value(self) -> Self:
-        if self.type == "rating" and self.value is None:
-            raise PydanticCustomError("rating_without_value", "value is required for a rating")
-        return self
+    @field_validator("value")
+    @classmethod
+    def _rating_has_a_value(cls, value: float | None, info: ValidationInfo) -> float | None:
+        if value is None and info.data.get("type") == "rating":
+            raise PydanticCustomError("rating_without_value", "is required for a rating")
+        return value
 
 
 class ImportedEvent(Event):

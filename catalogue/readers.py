@@ -127,7 +127,8 @@ def _delimited(path: Path, delimiter: str) -> Iterator[_Line | Rejection]:
     # What is not UTF-8 becomes surrogates, which validation refuses by the name of the field.
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         csv.field_size_limit(MAX_LINE_BYTES)
-        records = csv.reader(file, delimiter=delimiter)
+        # Strict, since otherwise a quote that nobody closes swallows the rest of the file in silence.
+        records = csv.reader(file, delimiter=delimiter, strict=True)
         header = _header(path, records)
         while True:
             number = records.line_num + 1
@@ -136,7 +137,9 @@ def _delimited(path: Path, delimiter: str) -> Iterator[_Line | Rejection]:
             except StopIteration:
                 return
             except csv.Error as error:
-                yield Rejection(number, "", f"not CSV ({error})")
+                unclosed = "unexpected end of data" in str(error)
+                reason = "a quote opened here is never closed; what follows was not read" if unclosed else str(error)
+                yield Rejection(number, "", f"not CSV ({reason})")
                 continue
             if len(record) == len(header):
                 yield _Line(number, dict(zip(header, record, strict=True)))

@@ -41,6 +41,8 @@ def read_config(path: Path) -> dict[str, Any]:
         problems = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
         raise UsageError(f"{path} is not a Serve configuration: {problems}") from error
     assert isinstance(config, dict)
+    if not config.get("applications"):
+        raise UsageError(f"{path} names no application; deploying it would take down what runs. See configs/")
     return config
 
 

@@ -14,21 +14,29 @@ import os
 import sys
 from pathlib import Path
 
-from cluster import keeper
+from cluster import child, keeper
 from cluster.state_directory import StateDirectory
 
 ALREADY_RUNNING = 75
 # Longer than the parts' own grace periods together.
 GRACE_S = 60.0
+# Who only looks holds the lock for an instant.
+LOCK_TIMEOUT_S = 1.0
+
+
+def _taken(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def main(arguments: str) -> int:
     """Run a supervisor under the lock; return its exit status, or `ALREADY_RUNNING`."""
     state = StateDirectory(Path(json.loads(arguments)["state_dir"]))
     lock = os.open(state.lock, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not child.wait_until(lambda: _taken(lock), timeout_s=LOCK_TIMEOUT_S):
         return ALREADY_RUNNING
     # Only now: a stack that was just ending may have removed what the command prepared.
     state.prepare()

@@ -2,9 +2,9 @@
 
 # Pydantic reads these annotations at run time.
 import unicodedata
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 MAX_ID_LENGTH = 128
 MAX_QUERY_LENGTH = 500
@@ -15,6 +15,8 @@ MAX_CURSOR_LENGTH = 512
 def _printable(text: str) -> str:
     if any(unicodedata.category(character) == "Cc" for character in text):
         raise ValueError("must not contain control characters")
+    if "\ufffd" in text:
+        raise ValueError("must be valid UTF-8")
     return text
 
 
@@ -56,11 +58,13 @@ class ReadRequest(BaseModel):
         Field(min_length=1, max_length=MAX_CURSOR_LENGTH, description="`next_cursor` of the page before this one."),
     ] = None
 
-    @model_validator(mode="after")
-    def _prices_in_order(self) -> Self:
-        if self.price_min is not None and self.price_max is not None and self.price_min > self.price_max:
+    @field_validator("price_max")
+    @classmethod
+    def _prices_in_order(cls, price_max: float | None, info: ValidationInfo) -> float | None:
+        price_min = info.data.get("price_min")
+        if price_min is not None and price_max is not None and price_min > price_max:
             raise ValueError("price_min must not be above price_max")
-        return self
+        return price_max
 
     @property
     def filtered(self) -> bool:
@@ -91,13 +95,14 @@ class RecommendationRequest(ReadRequest):
     ] = None
     exclude_ids: Annotated[list[Id], Field(max_length=1000, description="Products that must not appear.")] = []
 
-    @model_validator(mode="after")
-    def _has_its_subject(self) -> Self:
-        if self.type == "for_user" and self.user_id is None:
-            raise ValueError("user_id is required for type for_user")
-        if self.type == "similar" and not self.product_ids:
-            raise ValueError("product_ids is required for type similar")
-        return self
+    @field_validator("type")
+    @classmethod
+    def _has_its_subject(cls, kind: str | None, info: ValidationInfo) -> str | None:
+        needed = {"for_user": "user_id", "similar": "product_ids"}.get(kind or "")
+        # A subject that is there but not valid is named by itself.
+        if needed in info.data and info.data[needed] is None:
+            raise ValueError(f"{kind} needs {needed}")
+        return kind
 
     @property
     def kind(self) -> Literal["for_user", "similar", "popular"]:

@@ -19,19 +19,21 @@ class CollaborativeRetriever:
         self._limit = limit
 
     async def retrieve(
-        self, factors: Factors, user_vector: npt.NDArray[np.float32], *, without: frozenset[str]
+        self, factors: Factors, user_vector: npt.NDArray[np.float32], *, without: frozenset[str], widen: int = 1
     ) -> Retrieved:
         """
         Return the products with the largest predicted preference, best first, leaving out *without*.
 
+        *widen* times the limit are returned, for requests whose filters will drop some.
         The score is the dot product of the user's and the item's factors, no unit.
         """
-        found = await asyncio.to_thread(_preferred, factors, user_vector, self._limit, without)
+        limit = self._limit * widen
+        found = await asyncio.to_thread(_preferred, factors, user_vector, limit, without)
         return Retrieved(
             retriever="collaborative",
             product_ids=[product_id for product_id, _ in found],
             scores=np.array([score for _, score in found], dtype=np.float64),
-            truncated=len(found) == self._limit,
+            truncated=len(found) == limit,
             source="factors",
         )
 

@@ -12,6 +12,7 @@ import orjson
 from contracts.candidates import Retrieved
 from contracts.requests import ReadRequest
 from contracts.stages import Stage
+from retrieval.money import exact
 from storage.cache import Cache
 from storage.database import Database, ReadSource
 from storage.errors import CacheUnavailable
@@ -50,7 +51,8 @@ class PopularRetriever:
             self._database.fetch("active_popularity_version"), self._database.fetch("catalogue_position")
         )
         version = active.records[0]["version"] if active.records else ""
-        narrowed = f"{self._limit}:{request.in_stock is not False}:{request.category or ''}"
+        filters = (request.in_stock is not False, request.price_min, request.price_max, request.category)
+        narrowed = ":".join(map(str, (self._limit, *filters)))
         key = f"popular:{version}:{position.records[0]['seen']}:{narrowed}"
         started = time.perf_counter()
         sources: tuple[ReadSource, ...] = (active.source, position.source)
@@ -71,7 +73,14 @@ class PopularRetriever:
         return PopularList(self._retrieved(found, origin), sources, stage)
 
     async def _read(self, request: ReadRequest) -> tuple[list[tuple[str, float]], ReadSource]:
-        rows = await self._database.fetch("popular_products", self._limit, request.category, request.in_stock)
+        rows = await self._database.fetch(
+            "popular_products",
+            self._limit,
+            request.category,
+            request.in_stock,
+            None if request.price_min is None else exact(request.price_min),
+            None if request.price_max is None else exact(request.price_max),
+        )
         return [(str(row["product_id"]), float(row["popularity"])) for row in rows.records], rows.source
 
     def _retrieved(self, found: list[tuple[str, float]], source: str) -> Retrieved:

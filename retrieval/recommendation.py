@@ -54,6 +54,7 @@ class RecommendationRetrieval:
         self._factors = factors
         self._embeddings = embeddings
         self._rrf_k = config.rrf_k
+        self._filter_widening = config.filter_widening
 
     def profile(self, user_id: str) -> Profile:
         """Return what the factor model knows of the user, from memory; ``owned`` stays empty."""
@@ -112,7 +113,7 @@ class RecommendationRetrieval:
         if request.kind == "for_user" and found.profile is not None:
             retrieved, collaborative = await self._by_preference(found.profile, request, deadline)
         elif request.kind == "similar" and request.product_ids is not None:
-            retrieved, similar = await self._by_likeness(request.product_ids, found, deadline)
+            retrieved, similar = await self._by_likeness(request, found, deadline)
             found.relevance = retrieved is not None and bool(retrieved.product_ids)
         if retrieved is not None:
             found.lists, found.answered = [retrieved], True
@@ -130,25 +131,29 @@ class RecommendationRetrieval:
         return _noted(
             await run_stage(
                 "collaborative",
-                self._collaborative.retrieve(loaded.value, profile.vector, without=without),
+                self._collaborative.retrieve(loaded.value, profile.vector, without=without, widen=self._widen(request)),
                 timeout_s=deadline.left_s(SHARE),
             )
         )
 
     async def _by_likeness(
-        self, product_ids: list[str], found: Found, deadline: Deadline
+        self, request: RecommendationRequest, found: Found, deadline: Deadline
     ) -> tuple[Retrieved | None, Stage]:
         return _noted(
             await run_stage(
                 "similar",
                 self._similar.retrieve(
-                    product_ids,
+                    request.product_ids or [],
                     factors=found.cf.value if found.cf else None,
                     embeddings=found.index.value if found.index else None,
+                    widen=self._widen(request),
                 ),
                 timeout_s=deadline.left_s(SHARE),
             )
         )
+
+    def _widen(self, request: RecommendationRequest) -> int:
+        return self._filter_widening if request.filtered else 1
 
     async def _by_popularity(
         self, request: RecommendationRequest, deadline: Deadline

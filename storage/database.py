@@ -15,7 +15,7 @@ from typing import Literal
 import asyncpg
 
 from storage.connection import Connection
-from storage.endpoint import Endpoint, PoolLimits, Role
+from storage.endpoint import SERVER_FAILURES, Endpoint, PoolLimits, Role
 from storage.errors import DatabaseUnavailable, PoolTimeout, QueryTimeout
 from storage.named_queries import QUERIES
 from storage.settings import StorageSettings
@@ -211,7 +211,7 @@ class Database:
                 beat: datetime | None = await self._primary.probe(QUERIES["beat"], QUERIES["last_beat"])
         except asyncpg.UndefinedTableError:
             beat = None
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except SERVER_FAILURES as error:
             self._set_health(self._primary, error)
             return None
         self._set_health(self._primary, None)
@@ -222,7 +222,7 @@ class Database:
         try:
             async with asyncio.timeout(PROBE_TIMEOUT_S):
                 lag_ms = await _lag_ms(replica, beat)
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except SERVER_FAILURES as error:
             replica.lag_ms = None
             self._set_health(replica, error)
             return

@@ -17,7 +17,10 @@ from storage.errors import DatabaseUnavailable, PoolTimeout
 
 Role = Literal["primary", "replica"]
 
+# What a call to a server may raise; asyncpg's own state machine stumbles when a server dies at the wrong moment.
+SERVER_FAILURES = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 _SERVER_WENT_AWAY = (
+    asyncpg.InternalClientError,
     asyncpg.PostgresConnectionError,
     asyncpg.CannotConnectNowError,
     asyncpg.AdminShutdownError,
@@ -101,7 +104,7 @@ class Endpoint:
         if self._pool is not None:
             try:
                 await asyncio.wait_for(self._pool.close(), 1.0)
-            except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            except (TimeoutError, *SERVER_FAILURES):
                 self._pool.terminate()
             self._pool = None
 
@@ -135,12 +138,12 @@ class Endpoint:
         except (asyncio.CancelledError, TimeoutError):
             connection.terminate()
             raise
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except SERVER_FAILURES as error:
             if self._went_away(connection, error):
                 raise DatabaseUnavailable(self.name, f"went away ({_text(error)})") from error
             raise
         finally:
-            with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            with suppress(*SERVER_FAILURES):
                 await pool.release(proxy)
 
     @asynccontextmanager
@@ -179,8 +182,10 @@ class Endpoint:
             for statement in statements[:-1]:
                 await self._probe_connection.execute(statement)
             return await self._probe_connection.fetchval(statements[-1])
-        except (asyncio.CancelledError, TimeoutError):
+        except (asyncio.CancelledError, TimeoutError, *SERVER_FAILURES):
+            # Whatever state it is in now, the next probe begins with a fresh one.
             self._probe_connection.terminate()
+            self._probe_connection = None
             raise
 
     async def _acquire(self, pool: asyncpg.Pool[asyncpg.Record]) -> PoolConnectionProxy[asyncpg.Record]:
@@ -194,7 +199,7 @@ class Endpoint:
                     f"{self._limits.acquire_timeout_s:g} s. Lower the load or add replicas.",
                 ) from error
             raise DatabaseUnavailable(self.name, "does not answer to a new connection") from error
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except SERVER_FAILURES as error:
             raise DatabaseUnavailable(self.name, f"cannot connect ({_text(error)})") from error
 
     def _went_away(self, connection: Connection, error: Exception) -> bool:

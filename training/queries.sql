@@ -1,11 +1,14 @@
 -- name: decayed_counts
 -- $1 event types, $2 their weights, $3 the rating that weighs most, $4 half-life in days.
 -- product_id, weighted_count, and the data window on each row. A rating weighs (value / $3) squared times its type's
--- weight; one without a value counts as a view. Counts decay from the newest event that is not in the future.
+-- weight; one without a value counts as a view. Counts decay from the end of the window: the time that all but one in a
+-- thousand events precede, so that a stray late one (a test, a wrong clock) does not age all others. Later ones count whole.
 with weights as materialized (
     select type, weight from unnest($1::text[], $2::double precision[]) as given (type, weight)
 ), data_window as materialized (
-    select min(occurred_at) as began, max(occurred_at) filter (where occurred_at <= now()) as ended from events
+    select min(occurred_at) as began, percentile_disc(0.999) within group (order by occurred_at)
+        filter (where occurred_at <= now()) as ended
+    from events
 ), weighed as (
     select
         product_id,

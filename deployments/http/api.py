@@ -21,6 +21,7 @@ from deployments.http.batches import batch, json_body, validated
 from deployments.http.bodies import answer_body, degraded_header
 from deployments.http.cursor import Cursor, next_cursor
 from deployments.http.guard import Guard
+from deployments.http.openapi import as_problems
 from deployments.http.page import add_page
 from deployments.http.problems import Problem, deadline_missed, field_errors, invalid, not_found
 from deployments.http.queries import NoQuery, RecommendationQuery, SearchQuery, UsersQuery
@@ -28,11 +29,13 @@ from deployments.http.schemas import EventsWritten, ProblemBody, ProductsWritten
 from deployments.http.shop import Shop
 
 DESCRIPTION = "Search, recommendation and ranking for a product catalogue. Every answer says how it was made."
+LISTS = {"product_ids", "exclude_ids"}
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": ProblemBody, "description": text}
     for status, text in (
         (400, "The body cannot be parsed."),
         (413, "The body is too large."),
+        (415, "The body is not application/json."),
         (422, "A field is not valid."),
         (429, "Too many requests at once."),
         (503, "A part is down and nothing stands in for it."),
@@ -60,6 +63,12 @@ def http_api(shop: Shop, *, max_body_bytes: int, max_in_flight: int) -> FastAPI:
     _add_health(app, shop)
     _add_users(app, shop)
     add_page(app)
+    document = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        return as_problems(document())
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's own way to amend the document
     return app
 
 
@@ -68,6 +77,7 @@ def _add_reads(app: FastAPI, shop: Shop) -> None:
 
     @app.get("/v1/search", summary="Search", **documented)
     async def search(query: Annotated[SearchQuery, Query()], http: Request) -> Response:
+        _each_once(http)
         return await _searched(shop, query, http)
 
     @app.post("/v1/search", summary="Search", openapi_extra=_body(SearchRequest), **documented)
@@ -76,6 +86,7 @@ def _add_reads(app: FastAPI, shop: Shop) -> None:
 
     @app.get("/v1/recommendations", summary="Recommend", **documented)
     async def recommendations(query: Annotated[RecommendationQuery, Query()], http: Request) -> Response:
+        _each_once(http)
         return await _recommended(shop, query, http)
 
     @app.post("/v1/recommendations", summary="Recommend", openapi_extra=_body(RecommendationRequest), **documented)
@@ -156,16 +167,20 @@ def _add_events(app: FastAPI, shop: Shop) -> None:
 
 
 def _add_health(app: FastAPI, shop: Shop) -> None:
-    @app.get("/health", summary="The state of every part", tags=["health"])
+    @app.api_route("/health", methods=["GET", "HEAD"], summary="The state of every part", tags=["health"])
     async def health() -> Response:
         return _json(dict(await shop.health()))
 
-    @app.get("/health/live", summary="Whether the process works", tags=["health"])
+    @app.api_route("/health/live", methods=["GET", "HEAD"], summary="Whether the process works", tags=["health"])
     async def live() -> Response:
         return _json({"status": "live"})
 
-    @app.get(
-        "/health/ready", summary="Whether anything can be answered", tags=["health"], responses={503: PROBLEMS[503]}
+    @app.api_route(
+        "/health/ready",
+        methods=["GET", "HEAD"],
+        summary="Whether anything can be answered",
+        tags=["health"],
+        responses={503: PROBLEMS[503]},
     )
     async def ready() -> Response:
         if not await shop.ready():
@@ -178,6 +193,19 @@ def _add_users(app: FastAPI, shop: Shop) -> None:
     @app.get("/v1/users", summary="Some users with many events", tags=["read"])
     async def users(query: Annotated[UsersQuery, Query()]) -> Response:
         return _json({"users": [{"id": user_id} for user_id in await shop.sample_users(query.limit)]})
+
+
+def _each_once(http: Request) -> None:
+    """
+    Refuse a parameter that is given more than once, unless it is a list.
+
+    Raises:
+        Problem: 422, naming it.
+    """
+    given = http.query_params
+    twice = [name for name in given if name not in LISTS and len(given.getlist(name)) > 1]
+    if twice:
+        raise invalid([{"field": name, "message": "is given more than once"} for name in twice])
 
 
 async def _searched(shop: Shop, request: SearchRequest, http: Request) -> Response:

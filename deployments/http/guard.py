@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deployments.http.problems import Problem
 
-REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 UNGUARDED = ("/health",)
 
 log = logging.getLogger(__name__)

@@ -28,6 +28,6 @@ def add_page(app: FastAPI) -> None:
     directory = Path(str(files("playground")))
     app.mount("/playground", PageFiles(directory=directory), name="playground")
 
-    @app.get("/", include_in_schema=False)
+    @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
     async def page() -> Response:
         return FileResponse(directory / "index.html", headers=REVALIDATE)

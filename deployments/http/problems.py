@@ -118,8 +118,13 @@ def field_errors(errors: Sequence[Any], *, located: bool = False) -> list[dict[s
     """
     return [
         {
-            "field": ".".join(str(part) for part in error["loc"][1 if located else 0 :]) or "body",
+            "field": _path(error["loc"][1 if located else 0 :]) or "body",
             "message": PLAIN.get(error["type"], str(error["msg"]).removeprefix("Value error, ")),
         }
         for error in errors
     ]
+
+
+def _path(parts: Sequence[int | str]) -> str:
+    """Where a field is, as one would write it: ``products[0].title``."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts).removeprefix(".")

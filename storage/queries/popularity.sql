@@ -11,12 +11,13 @@ select version, window_end from popularity_versions where active;
 
 -- name: popular_products
 -- $1 limit, $2 category or null, $3 in stock (null: yes). product_id, popularity: what is in stock, or out of it when
--- that is asked for, and not hidden; most popular first, equal popularity by product id. When too few products have a popularity, others follow by product id with popularity 0.
+-- that is asked for, $4 lowest and $5 highest price or null, and not hidden; most popular first, equal popularity by product id. When too few products have a popularity, others follow by product id with popularity 0.
 with popular as materialized (
     select product_popularity.product_id, product_popularity.popularity
     from product_popularity
     join products on products.id = product_popularity.product_id
     where products.in_stock = coalesce($3::boolean, true) and not products.hidden and ($2::text is null or products.category = $2)
+        and ($4::numeric is null or products.price >= $4) and ($5::numeric is null or products.price <= $5)
     order by product_popularity.popularity desc, product_popularity.product_id
     limit $1::integer
 ), others as (
@@ -24,6 +25,7 @@ with popular as materialized (
     from products
     where (select count(*) from popular) < $1::integer
         and products.in_stock and not products.hidden and ($2::text is null or products.category = $2)
+        and ($4::numeric is null or products.price >= $4) and ($5::numeric is null or products.price <= $5)
         and not exists (select from product_popularity where product_popularity.product_id = products.id)
     order by products.id
     limit $1::integer

@@ -41,7 +41,7 @@ class TestEvent:
         assert reason in error["msg"]
 
     def test_a_rating_needs_its_value(self) -> None:
-        with pytest.raises(ValidationError, match="value is required for a rating"):
+        with pytest.raises(ValidationError, match="is required for a rating"):
             Event.model_validate({**VIEW, "type": "rating"})
 
     def test_a_clock_a_little_ahead_is_taken(self) -> None:

@@ -149,7 +149,7 @@ class TestImportEvents:
         assert report.loaded == 1
         assert [(rejection.line, rejection.field) for rejection in report.rejected] == [
             (2, "type"),
-            (3, ""),
+            (3, "value"),
             (4, "product_id"),
             (5, "value"),
         ]

@@ -111,3 +111,13 @@ class TestReadRows:
 
     def test_an_empty_file_of_json_lines_holds_nothing(self, tmp_path: Path) -> None:
         assert rows_of(tmp_path / "p.jsonl", "", mapping={"title": "name"}) == []
+
+
+class TestUnclosedQuote:
+    def test_it_is_named_instead_of_swallowing_what_follows(self, tmp_path: Path) -> None:
+        path = tmp_path / "products.csv"
+        path.write_text('id,title\na,A\nb,"oops\nc,C\nd,D\n')
+        lines = list(read_rows(path, "products", {}))
+        assert [line.line for line in lines] == [2, 3]
+        assert isinstance(lines[1], Rejection)
+        assert "never closed" in lines[1].reason

@@ -137,7 +137,13 @@ class TestSearch:
 
     async def test_prices_out_of_order_are_refused(self, client: httpx.AsyncClient) -> None:
         response = await client.get("/v1/search", params={"q": "a", "price_min": 5, "price_max": 4})
-        assert "price_min must not be above price_max" in problem(response)["detail"]
+        assert problem(response)["errors"] == [
+            {"field": "price_max", "message": "price_min must not be above price_max"}
+        ]
+
+    async def test_a_parameter_given_twice_is_refused(self, client: httpx.AsyncClient) -> None:
+        response = await client.get("/v1/search?q=a&q=b")
+        assert problem(response)["errors"] == [{"field": "q", "message": "is given more than once"}]
 
 
 class TestDegradation:
@@ -242,7 +248,7 @@ class TestRecommendations:
         self, client: httpx.AsyncClient, kind: str, field: str
     ) -> None:
         response = await client.post("/v1/recommendations", json={"type": kind})
-        assert field in problem(response)["detail"]
+        assert problem(response)["errors"] == [{"field": "type", "message": f"{kind} needs {field}"}]
 
     async def test_excluded_products_do_not_appear(self, client: httpx.AsyncClient) -> None:
         response = await client.post("/v1/recommendations", json={"exclude_ids": ["p1", "p3"]})
@@ -303,6 +309,7 @@ class TestEvents:
             ({"user_id": "u", "product_id": "p", "type": "glance"}, "type"),
             ({"user_id": 5, "product_id": "p", "type": "view"}, "user_id"),
             ({"user_id": "u", "product_id": "p", "type": "view", "timestamp": "3000-01-01T00:00:00Z"}, "timestamp"),
+            ({"user_id": "u", "product_id": "p", "type": "rating"}, "value"),
         ],
     )
     async def test_a_wrong_event_is_named(
@@ -397,6 +404,9 @@ class TestDocument:
         }
         for path in document["paths"].values():
             for operation in path.values():
+                for status, response in operation["responses"].items():
+                    expected = "application/problem+json" if int(status) >= 400 else "application/json"
+                    assert set(response.get("content", {expected: {}})) == {expected}
                 for body in operation.get("requestBody", {}).get("content", {}).values():
                     Draft202012Validator.check_schema(body["schema"])
 

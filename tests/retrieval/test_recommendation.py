@@ -124,6 +124,9 @@ class TestPopular:
     async def test_what_is_out_of_stock_is_there_when_asked_for(self, retrieval: RecommendationRetrieval) -> None:
         assert best(await recommend(retrieval, in_stock=False), "popular") == ["p4"]
 
+    async def test_a_price_narrows_it(self, retrieval: RecommendationRetrieval) -> None:
+        assert best(await recommend(retrieval, price_min=1.95, price_max=2.95), "popular") == ["p2", "p3"]
+
     async def test_a_category_narrows_it(self, retrieval: RecommendationRetrieval) -> None:
         assert best(await recommend(retrieval, category="Films"), "popular") == ["p3"]
 

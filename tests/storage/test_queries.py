@@ -129,14 +129,14 @@ class TestPopularProducts:
             "insert into product_popularity values ('3', 0.5, 1, 'v'), ('2', 0.9, 2, 'v'), ('4', 0.5, 1, 'v'), "
             "('5', 1, 9, 'v'), ('6', 1, 9, 'v'), ('gone', 1, 9, 'v')"
         )
-        rows = await connection.fetch(QUERIES["popular_products"], 10, None, None)
+        rows = await connection.fetch(QUERIES["popular_products"], 10, None, None, None, None)
         assert [tuple(row) for row in rows] == [("2", pytest.approx(0.9)), ("3", 0.5), ("4", 0.5), ("1", 0.0)]
-        assert ids(await connection.fetch(QUERIES["popular_products"], 2, None, None)) == ["2", "3"]
+        assert ids(await connection.fetch(QUERIES["popular_products"], 2, None, None, None, None)) == ["2", "3"]
 
     async def test_a_category_narrows_them(self, connection: Connection) -> None:
         await insert_products(connection, ("1", "tea"), ("2", "cup"))
         await connection.execute("update products set category = 'drink' where id = '1'")
-        assert ids(await connection.fetch(QUERIES["popular_products"], 10, "drink", None)) == ["1"]
+        assert ids(await connection.fetch(QUERIES["popular_products"], 10, "drink", None, None, None)) == ["1"]
 
 
 class TestPopularityFeatures:
