@@ -125,7 +125,11 @@ def _summary(applications: Mapping[str, Any]) -> str:
 
 
 def _reason(name: str, application: Mapping[str, Any]) -> str:
-    lines = [f"{name}: {application['status']}: {application.get('message') or 'no reason given'}"]
+    message = str(application.get("message") or "no reason given").strip()
+    # Serve ends with what went wrong, below a traceback.
+    lines = [f"{name}: {application['status']}: {message.splitlines()[-1]}"]
+    if "\n" in message:
+        lines.append(message)
     lines += [
         f"  {deployment}: {details['status']}: {details['message']}"
         for deployment, details in application.get("deployments", {}).items()

@@ -68,6 +68,10 @@ class TestCounted:
         add_events([("u", "p1", "view", None, 0), ("u", "p2", "view", None, -365_000)])
         assert counts(database_url) == {"p1": 1.0, "p2": 1.0}
 
+    def test_a_stray_late_event_does_not_age_the_others(self, database_url: str, add_events: AddEvents) -> None:
+        add_events([*(("u", "p1", "view", None, 100) for _ in range(2000)), ("u", "p2", "view", None, 0)])
+        assert counts(database_url) == {"p1": 2000.0, "p2": 1.0}
+
     def test_events_on_products_that_are_gone_do_not_count(self, database_url: str, add_events: AddEvents) -> None:
         add_events([("u", "p1", "view", None, 0), ("u", "gone", "view", None, 0)])
         assert counts(database_url) == {"p1": 1.0}
