@@ -39,6 +39,12 @@ _WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0"
 _ATTRIBUTE = "attributes."
 
 
+REQUIRED: Mapping[Kind, tuple[str, ...]] = {
+    "products": ("id", "title"),
+    "events": ("user_id", "product_id", "type", "timestamp"),
+}
+
+
 class Columns:
     """
     Turns the rows of a file into the fields of products or events.
@@ -79,6 +85,12 @@ class Columns:
         """Return the mapped columns that *columns* lack."""
         present = set(columns)
         return sorted({c for c in self._mapping.values() if not c.startswith("=") and c not in present})
+
+    def required_without(self, columns: Iterable[str]) -> list[str]:
+        """Return the fields that every line must have and that none of *columns* fills."""
+        filled = {field for column in columns for field in self._fields_of(column)}
+        filled |= {name for _, name, _ in self._constants}
+        return [field for field in REQUIRED[self._kind] if field not in filled]
 
     def fields(self, row: Mapping[str, object]) -> dict[str, object]:
         """Return the fields of *row*: absent where the row has nothing, still to be validated."""

@@ -61,7 +61,7 @@ def read_rows(path: Path, kind: Kind, mapping: Mapping[str, str] | None = None) 
             column that the file (of JSON lines: its first thousand lines) lacks.
     """
     if not path.is_file():
-        raise ImportRefused(f"{path}: no such file")
+        raise ImportRefused(f"{path}: {'not a file' if path.exists() else 'no such file'}")
     readers: dict[str, Callable[[Path], Iterator[_Line | Rejection]]] = {
         ".jsonl": _json_lines,
         ".ndjson": _json_lines,
@@ -78,7 +78,17 @@ def read_rows(path: Path, kind: Kind, mapping: Mapping[str, str] | None = None) 
     found = {column: None for line in first if isinstance(line, _Line) for column in line.values}
     if found and (missing := columns.missing_from(found)):
         raise ImportRefused(f"{path}: no column {', '.join(missing)}. Its columns: {', '.join(found)}")
+    if found and not _is_json(suffix) and (unfilled := columns.required_without(found)):
+        raise ImportRefused(
+            f"{path}: no column for {', '.join(unfilled)}. Map one with --map {unfilled[0]}=COLUMN. "
+            f"Its columns: {', '.join(found)}"
+        )
     return _fields(itertools.chain(first, lines), columns)
+
+
+def _is_json(suffix: str) -> bool:
+    """Whether each line names its own fields, so that one may lack what the next one has."""
+    return suffix in {".jsonl", ".ndjson"}
 
 
 def _fields(lines: Iterable[_Line | Rejection], columns: Columns) -> Iterator[Row | Rejection]:

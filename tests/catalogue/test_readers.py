@@ -89,10 +89,25 @@ class TestParquet:
     def test_rows_are_counted_across_batches(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(readers, "PARQUET_BATCH", 2)
         path = tmp_path / "e.parquet"
-        table = pa.table({"user": [1, 2, 3], "at": pa.array([0, 1, 1_500_000_000], pa.timestamp("ns"))})
+        table = pa.table(
+            {
+                "user": [1, 2, 3],
+                "product_id": [7] * 3,
+                "type": ["view"] * 3,
+                "at": pa.array([0, 1, 1_500_000_000], pa.timestamp("ns")),
+            }
+        )
         pq.write_table(table, path)
         rows = list(read_rows(path, "events", {"user_id": "user", "timestamp": "at"}))
-        assert rows[2] == Row(3, {"user_id": "3", "timestamp": datetime(1970, 1, 1, 0, 0, 1, 500_000, tzinfo=UTC)})
+        assert rows[2] == Row(
+            3,
+            {
+                "user_id": "3",
+                "product_id": "7",
+                "type": "view",
+                "timestamp": datetime(1970, 1, 1, 0, 0, 1, 500_000, tzinfo=UTC),
+            },
+        )
         assert [row.line for row in rows] == [1, 2, 3]
 
     def test_another_file_under_its_name_is_refused(self, tmp_path: Path) -> None:
@@ -121,3 +136,13 @@ class TestUnclosedQuote:
         assert [line.line for line in lines] == [2, 3]
         assert isinstance(lines[1], Rejection)
         assert "never closed" in lines[1].reason
+
+
+class TestRequiredFields:
+    def test_a_file_without_a_column_for_one_is_refused_at_once(self, tmp_path: Path) -> None:
+        path = tmp_path / "products.csv"
+        path.write_text("id,name\na,A\n")
+        with pytest.raises(ImportRefused, match=r"no column for title\. Map one with --map title=COLUMN"):
+            read_rows(path, "products", {})
+        assert [type(line) for line in read_rows(path, "products", {"title": "name"})] == [Row]
+        assert [type(line) for line in read_rows(path, "products", {"title": "=Nameless"})] == [Row]
