@@ -20,12 +20,12 @@ def read_stage(stage: Stage, sources: Sequence[ReadSource]) -> Stage:
 
 
 def read_freshness(sources: Sequence[ReadSource], *, index_age_s: int | None) -> Freshness:
-    """Return the freshness of an answer read from *sources*: the one that lags most speaks for all."""
+    """Return the freshness of an answer read from *sources*: one that was diverted, else the one that lags most."""
     if not sources:
         return Freshness(index_age_s=index_age_s)
-    slowest = max(sources, key=lambda source: source.lag_ms or 0.0)
+    speaker = max(sources, key=lambda source: (source.diverted is not None, source.lag_ms or 0.0))
     return Freshness(
-        read_from=slowest.name,
-        replica_lag_ms=None if slowest.lag_ms is None else round(slowest.lag_ms),
+        read_from=speaker.name,
+        replica_lag_ms=None if speaker.lag_ms is None else round(speaker.lag_ms),
         index_age_s=index_age_s,
     )

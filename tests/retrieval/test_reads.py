@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import pytest
+
+from contracts.stages import Cause, Stage
+from retrieval.reads import read_freshness, read_stage
+from storage.database import ReadSource
+
+FRESH = ReadSource("replica-1", 3.4, None)
+STALE = ReadSource("replica-2", 900.0, None)
+
+
+class TestReadStage:
+    def test_a_read_from_a_replica_names_it(self) -> None:
+        assert read_stage(Stage("hydrate"), [FRESH, STALE]) == Stage("hydrate", source="replica-1,replica-2")
+
+    @pytest.mark.parametrize("cause", ["replica_lag", "unavailable"])
+    def test_a_read_that_left_its_replica_says_why_and_changes_no_hit(self, cause: Cause) -> None:
+        diverted = ReadSource("primary", None, "replica_lag" if cause == "replica_lag" else "unavailable")
+        stage = read_stage(Stage("hydrate"), [FRESH, diverted])
+        assert (stage.status, stage.fallback, stage.cause) == ("fallback", "primary", cause)
+        assert stage.degraded
+        assert not stage.may_change_hits
+
+
+class TestReadFreshness:
+    def test_the_replica_that_lags_most_speaks_for_all(self) -> None:
+        freshness = read_freshness([FRESH, STALE], index_age_s=5)
+        assert (freshness.read_from, freshness.replica_lag_ms, freshness.index_age_s) == ("replica-2", 900, 5)
+
+    def test_a_diverted_read_speaks_first(self) -> None:
+        diverted = ReadSource("primary", None, "unavailable")
+        assert read_freshness([STALE, diverted], index_age_s=None).read_from == "primary"
+
+    def test_no_read_says_nothing(self) -> None:
+        assert read_freshness([], index_age_s=None).read_from is None
