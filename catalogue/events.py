@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from catalogue.fields import EventTime, Id
+from catalogue.fields import EventTime
+from contracts.text import Id
 
 EventType = Literal["view", "click", "add_to_cart", "purchase", "rating"]
 

@@ -10,7 +10,8 @@ import orjson
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-MAX_ID_LENGTH = 128
+from contracts.text import MAX_ID_LENGTH, UNPRINTABLE, printable
+
 MAX_ATTRIBUTES = 100
 MAX_ATTRIBUTE_LENGTH = 2000
 MAX_LIST_LENGTH = 200
@@ -18,7 +19,6 @@ MAX_ATTRIBUTES_BYTES = 65_536
 MAX_NUMBER = 2**53
 
 # U+D800 to U+DFFF alone are no characters and cannot be stored.
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _CONTROL_BUT_NEWLINE_AND_TAB = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _IMAGE_URL = re.compile(r"https?://[^\s/\\]+[^\s\\]*|(?!//)[^\s\\:]+(?:/[^\s\\]*)?", re.ASCII | re.IGNORECASE)
@@ -28,16 +28,10 @@ EARLIEST_EVENT = datetime(1970, 1, 1, tzinfo=UTC)
 CLOCK_SKEW = timedelta(days=1)
 
 
-def _line(text: str) -> str:
-    if _CONTROL.search(text):
-        raise PydanticCustomError("control_character", "must not contain control characters or invalid Unicode")
-    return text
-
-
 def _present_line(text: str) -> str:
     if not text.strip():
         raise PydanticCustomError("blank", "must contain something other than white space")
-    return _line(text)
+    return printable(text)
 
 
 def _paragraphs(text: str) -> str:
@@ -56,7 +50,7 @@ def _currency(text: str) -> str:
 
 
 def _image_url(text: str) -> str:
-    if not _IMAGE_URL.fullmatch(_line(text)):
+    if not _IMAGE_URL.fullmatch(printable(text)):
         raise PydanticCustomError("image_url", "must be an http or https URL, or a relative path")
     return text
 
@@ -114,7 +108,7 @@ def _attributes(attributes: dict[str, object]) -> dict[str, object]:
 def _key_problem(key: str) -> str | None:
     if not key or len(key) > MAX_ID_LENGTH:
         return f"a key must have 1 to {MAX_ID_LENGTH} characters"
-    return "a key must not contain control characters or invalid Unicode" if _CONTROL.search(key) else None
+    return "a key must not contain control characters or invalid Unicode" if UNPRINTABLE.search(key) else None
 
 
 def _value_problem(value: object) -> str | None:
@@ -139,7 +133,6 @@ def _string_problem(text: str) -> str | None:
 
 _TIME_SCHEMA = WithJsonSchema({"type": "string", "format": "date-time"})
 
-Id = Annotated[str, Field(min_length=1, max_length=MAX_ID_LENGTH), AfterValidator(_line)]
 Title = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_present_line)]
 Label = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_present_line)]
 Paragraphs = Annotated[str, Field(max_length=20_000), AfterValidator(_paragraphs)]

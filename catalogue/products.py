@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from catalogue.fields import Attributes, CreationTime, Currency, Id, ImageUrl, Label, Paragraphs, Price, Title
+from catalogue.fields import Attributes, CreationTime, Currency, ImageUrl, Label, Paragraphs, Price, Title
+from contracts.text import Id
 
 _EXAMPLE: dict[str, JsonValue] = {
     "title": "Trail running shoe",

@@ -4,7 +4,8 @@
 import orjson
 from pydantic import BaseModel, ConfigDict
 
-from catalogue.fields import Attributes, Id
+from catalogue.fields import Attributes
+from contracts.text import Id
 
 
 class User(BaseModel):

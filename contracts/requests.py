@@ -1,23 +1,15 @@
 """The read requests, as clients send them. Ids are strings; what is not listed is refused."""
 
 # Pydantic reads these annotations at run time.
-import unicodedata
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-MAX_ID_LENGTH = 128
+from contracts.text import Id, printable
+
 MAX_QUERY_LENGTH = 500
 MAX_IDS = 200
 MAX_CURSOR_LENGTH = 512
-
-
-def _printable(text: str) -> str:
-    if any(unicodedata.category(character) == "Cc" for character in text):
-        raise ValueError("must not contain control characters")
-    if "\ufffd" in text:
-        raise ValueError("must be valid UTF-8")
-    return text
 
 
 def _present(text: str) -> str:
@@ -26,11 +18,10 @@ def _present(text: str) -> str:
     return text
 
 
-Id = Annotated[str, Field(min_length=1, max_length=MAX_ID_LENGTH), AfterValidator(_printable)]
 QueryText = Annotated[
-    str, Field(min_length=1, max_length=MAX_QUERY_LENGTH), AfterValidator(_printable), AfterValidator(_present)
+    str, Field(min_length=1, max_length=MAX_QUERY_LENGTH), AfterValidator(printable), AfterValidator(_present)
 ]
-Category = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_printable)]
+Category = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(printable)]
 Price = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
 Degradation = Literal["allow", "forbid"]
 

@@ -16,7 +16,8 @@ from starlette.responses import Response
 from catalogue.events import Event
 from catalogue.products import BatchProduct, ProductWrite
 from contracts.answers import Answer
-from contracts.requests import Id, ReadRequest, RecommendationRequest, SearchRequest
+from contracts.requests import ReadRequest, RecommendationRequest, SearchRequest
+from contracts.text import Id
 from deployments.http.batches import batch, json_body, validated
 from deployments.http.bodies import answer_body, degraded_header
 from deployments.http.cursor import Cursor, next_cursor
@@ -167,17 +168,19 @@ def _add_events(app: FastAPI, shop: Shop) -> None:
 
 
 def _add_health(app: FastAPI, shop: Shop) -> None:
-    @app.api_route("/health", methods=["GET", "HEAD"], summary="The state of every part", tags=["health"])
+    @app.head("/health", include_in_schema=False)
+    @app.get("/health", summary="The state of every part", tags=["health"])
     async def health() -> Response:
         return _json(dict(await shop.health()))
 
-    @app.api_route("/health/live", methods=["GET", "HEAD"], summary="Whether the process works", tags=["health"])
+    @app.head("/health/live", include_in_schema=False)
+    @app.get("/health/live", summary="Whether the process works", tags=["health"])
     async def live() -> Response:
         return _json({"status": "live"})
 
-    @app.api_route(
+    @app.head("/health/ready", include_in_schema=False)
+    @app.get(
         "/health/ready",
-        methods=["GET", "HEAD"],
         summary="Whether anything can be answered",
         tags=["health"],
         responses={503: PROBLEMS[503]},
