@@ -29,6 +29,8 @@ from storage.database import Database
 from storage.errors import PoolTimeout
 
 CONFIG = RetrievalConfig(min_cosine=-1)
+# Nothing here is about speed.
+AMPLE_MS = 20_000
 Raise = Callable[[], BaseException]
 
 
@@ -114,7 +116,7 @@ class TestSearched:
     async def test_a_healthy_answer_names_every_stage_once(
         self, handles: dict[str, Handle], database: Database, cache: Cache
     ) -> None:
-        request = SearchRequest(q="red wine", user_id="drinker")
+        request = SearchRequest(q="red wine", user_id="drinker", timeout_ms=AMPLE_MS)
         answer = await path(handles, database, cache).searched(request, offset=0)
         assert [stage.name for stage in answer.stages] == ["keyword", "semantic", "hydrate", "profile", "rank"]
         assert not answer.degraded
@@ -135,7 +137,7 @@ class TestSearched:
         self, handles: dict[str, Handle], database: Database, cache: Cache, error: Raise, cause: str
     ) -> None:
         handles["ranking"] = Handle("ranking", rank=failing(error))
-        answer = await path(handles, database, cache).searched(SearchRequest(q="wine"), offset=0)
+        answer = await path(handles, database, cache).searched(SearchRequest(q="wine", timeout_ms=AMPLE_MS), offset=0)
         rank = stages(answer)["rank"]
         assert (rank.status, rank.fallback, rank.cause) == ("fallback", "popularity", cause)
         assert ids(answer)[0] == "p2"
@@ -145,7 +147,7 @@ class TestSearched:
         self, handles: dict[str, Handle], database: Database, cache: Cache
     ) -> None:
         handles["ranking"] = Handle("ranking", rank=hanging)
-        answer = await path(handles, database, cache).searched(SearchRequest(q="wine", timeout_ms=500), offset=0)
+        answer = await path(handles, database, cache).searched(SearchRequest(q="wine", timeout_ms=3000), offset=0)
         assert stages(answer)["rank"].cause == "timeout"
         assert ids(answer)[0] == "p2"
 
@@ -153,7 +155,7 @@ class TestSearched:
         self, handles: dict[str, Handle], database: Database, cache: Cache
     ) -> None:
         handles["recommendation"] = Handle("recommendation", profile=failing(RayActorError))
-        request = SearchRequest(q="wine", user_id="drinker")
+        request = SearchRequest(q="wine", user_id="drinker", timeout_ms=AMPLE_MS)
         answer = await path(handles, database, cache).searched(request, offset=0)
         assert (stages(answer)["profile"].status, stages(answer)["profile"].cause) == ("skipped", "unavailable")
         assert ids(answer)
@@ -179,7 +181,7 @@ class TestSearched:
 
         search = SearchRetrieval(Frozen.__new__(Frozen), embeddings, CONFIG)
         handles["search"] = Handle("search", retrieve=lambda request, s: search.retrieve(request, timeout_s=s))
-        answer = await path(handles, database, cache).searched(SearchRequest(q="wine", timeout_ms=2000), offset=0)
+        answer = await path(handles, database, cache).searched(SearchRequest(q="wine", timeout_ms=5000), offset=0)
         assert (stages(answer)["keyword"].fallback, stages(answer)["keyword"].cause) == ("semantic", "timeout")
         assert ids(answer)
 
@@ -189,7 +191,9 @@ class TestRecommended:
         self, handles: dict[str, Handle], database: Database, cache: Cache
     ) -> None:
         handles["recommendation"] = Handle("recommendation", retrieve=failing(RayActorError))
-        answer = await path(handles, database, cache).recommended(RecommendationRequest(user_id="drinker"), offset=0)
+        answer = await path(handles, database, cache).recommended(
+            RecommendationRequest(user_id="drinker", timeout_ms=AMPLE_MS), offset=0
+        )
         stage = stages(answer)["collaborative"]
         assert (stage.status, stage.fallback, stage.cause) == ("fallback", "popular", "unavailable")
         assert ids(answer)[0] == "p2"
@@ -201,7 +205,7 @@ class TestRecommended:
         async with own_database.transaction() as connection:
             await insert_events(connection, [Event(user_id="drinker", product_id="p2", type="purchase")])
         handles["recommendation"] = Handle("recommendation", retrieve=failing(RayActorError))
-        request = RecommendationRequest(user_id="drinker")
+        request = RecommendationRequest(user_id="drinker", timeout_ms=AMPLE_MS)
         answer = await path(handles, own_database, cache).recommended(request, offset=0)
         assert ids(answer)
         assert "p2" not in ids(answer)
@@ -209,9 +213,9 @@ class TestRecommended:
     async def test_popular_products_are_the_same_from_the_gateway(
         self, handles: dict[str, Handle], database: Database, cache: Cache
     ) -> None:
-        healthy = await path(handles, database, cache).recommended(RecommendationRequest(), offset=0)
+        healthy = await path(handles, database, cache).recommended(RecommendationRequest(timeout_ms=AMPLE_MS), offset=0)
         handles["recommendation"] = Handle("recommendation", retrieve=failing(RayActorError))
-        answer = await path(handles, database, cache).recommended(RecommendationRequest(), offset=0)
+        answer = await path(handles, database, cache).recommended(RecommendationRequest(timeout_ms=AMPLE_MS), offset=0)
         assert ids(answer) == ids(healthy)
         assert answer.degraded
         assert not answer.may_differ
@@ -219,7 +223,7 @@ class TestRecommended:
     async def test_excluded_and_given_products_do_not_appear(
         self, handles: dict[str, Handle], database: Database, cache: Cache
     ) -> None:
-        request = RecommendationRequest(product_ids=["p1"], exclude_ids=["p2"])
+        request = RecommendationRequest(product_ids=["p1"], exclude_ids=["p2"], timeout_ms=AMPLE_MS)
         answer = await path(handles, database, cache).recommended(request, offset=0)
         assert ids(answer)
         assert not {"p1", "p2"} & set(ids(answer))

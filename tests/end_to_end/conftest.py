@@ -9,8 +9,16 @@ import pytest
 
 from tests.stack import Stack
 
+READS = ("/v1/search", "/v1/recommendations")
+
+
+def _take_your_time(request: httpx.Request) -> None:
+    """Give a read an ample deadline, if it names none: the tests keep the machine busy, and are not about speed."""
+    if request.method == "GET" and request.url.path in READS and "timeout_ms" not in request.url.params:
+        request.url = request.url.copy_merge_params({"timeout_ms": "20000"})
+
 
 @pytest.fixture
 def client(stack: Stack) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=stack.url, timeout=30) as client:
+    with httpx.Client(base_url=stack.url, timeout=30, event_hooks={"request": [_take_your_time]}) as client:
         yield client

@@ -62,7 +62,9 @@ class TestSearch:
 
     @pytest.mark.parametrize("mode", ["keyword", "semantic"])
     def test_one_retriever_alone(self, client: httpx.Client, mode: str) -> None:
-        body = answer(client.post("/v1/search", json={"q": "star wars", "mode": mode, "explain": True}))
+        body = answer(
+            client.post("/v1/search", json={"q": "star wars", "mode": mode, "explain": True, "timeout_ms": 20_000})
+        )
         assert {name for hit in body["hits"] for name in hit["explain"]["retrievers"]} == {mode}
 
     def test_pages_continue_each_other(self, client: httpx.Client) -> None:
@@ -87,7 +89,7 @@ class TestRecommendations:
 
     def test_excluded_films_and_those_the_user_rated_do_not_appear(self, client: httpx.Client) -> None:
         first = hit_ids(answer(client.get("/v1/recommendations", params={"user_id": "2", "limit": 20})))
-        body = {"user_id": "2", "limit": 100, "exclude_ids": first[:10]}
+        body = {"user_id": "2", "limit": 100, "exclude_ids": first[:10], "timeout_ms": 20_000}
         second = answer(client.post("/v1/recommendations", json=body))
         assert not set(first[:10]) & set(hit_ids(second))
         assert hit_ids(second)[:10] == first[10:]
