@@ -14,19 +14,20 @@ print([name for name in ("torch", "sentence_transformers", "training", "ray.trai
 """
 
 
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    environment = tmp_path_factory.mktemp("serving")
+    subprocess.run([sys.executable, "-m", "venv", environment], check=True)
+    python = environment / "bin" / "python"
+    lock = str(ROOT / "requirements.lock")
+    install = [str(python), "-m", "pip", "install", "--quiet", "--constraint", lock, str(ROOT)]
+    subprocess.run(install, check=True, timeout=900)
+    return python
+
+
 @pytest.mark.long
 class TestServingInstall:
     """What a serving node has: the project without extras, in an environment of its own."""
-
-    @pytest.fixture(scope="class")
-    def python(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        environment = tmp_path_factory.mktemp("serving")
-        subprocess.run([sys.executable, "-m", "venv", environment], check=True)
-        python = environment / "bin" / "python"
-        lock = str(ROOT / "requirements.lock")
-        install = [str(python), "-m", "pip", "install", "--quiet", "--constraint", lock, str(ROOT)]
-        subprocess.run(install, check=True, timeout=900)
-        return python
 
     def test_it_has_no_training_packages(self, python: Path) -> None:
         listed = subprocess.run(
