@@ -19,6 +19,7 @@ from typing import TypeVar
 import asyncpg
 from pydantic import BaseModel, ValidationError
 
+from catalogue.columns import FIELDS
 from catalogue.events import ImportedEvent
 from catalogue.products import BatchProduct
 from catalogue.readers import Rejection, Row
@@ -34,21 +35,7 @@ KEPT_REJECTIONS = 100
 Progress = Callable[[int], None]
 Model = TypeVar("Model", bound=BaseModel)
 
-_PRODUCT_COLUMNS = (
-    "number",
-    "id",
-    "title",
-    "description",
-    "category",
-    "brand",
-    "price",
-    "currency",
-    "in_stock",
-    "hidden",
-    "image_url",
-    "created_at",
-    "attributes",
-)
+_PRODUCT_COLUMNS = ("number", *FIELDS["products"])
 _EVENT_COLUMNS = ("number", "id", "user_id", "product_id", "type", "value", "occurred_at", "request_id")
 _USER_COLUMNS = ("number", "id", "attributes")
 
