@@ -68,9 +68,10 @@ class Shortlist:
             try:
                 if process.pid == os.getpid() or process.status() == psutil.STATUS_ZOMBIE:
                     continue
-                words = " ".join([*process.cmdline(), process.cwd(), *process.environ().values()])
+                command = " ".join(process.cmdline())
+                words = " ".join([command, process.cwd(), *process.environ().values()])
             except psutil.Error:
                 continue
             if any(mark in words for mark in marks):
-                found.append(f"{process.pid} {' '.join(process.cmdline())[:120]}")
+                found.append(f"{process.pid} {command[:120]}")
         return found
