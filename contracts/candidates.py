@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -29,6 +30,7 @@ class Retrieved:
         scores: float64, shape (n,), in the retriever's own unit (``ts_rank``, ``cosine``, ``dot``, ``popularity``).
         truncated: Whether more products matched than were returned.
         source: Where they came from.
+        revisions: For the products whose revision (``updated_at``, microseconds since 1970) the retriever knows, that.
     """
 
     retriever: RetrieverName
@@ -36,6 +38,7 @@ class Retrieved:
     scores: FloatArray
     truncated: bool
     source: str
+    revisions: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
+from contracts.consistency import ConsistencyToken
 from contracts.text import Id, printable
 
 MAX_QUERY_LENGTH = 500
@@ -16,6 +17,10 @@ def _present(text: str) -> str:
     if not text.strip():
         raise ValueError("must contain something other than white space")
     return text
+
+
+def _token(text: str | None) -> str | None:
+    return None if text is None else str(ConsistencyToken.parse(text))
 
 
 QueryText = Annotated[
@@ -47,6 +52,11 @@ class ReadRequest(BaseModel):
     cursor: Annotated[
         str | None,
         Field(min_length=1, max_length=MAX_CURSOR_LENGTH, description="`next_cursor` of the page before this one."),
+    ] = None
+    consistency_token: Annotated[
+        str | None,
+        AfterValidator(_token),
+        Field(description="`X-Consistency-Token` of a write, which the answer must see. The header does the same."),
     ] = None
 
     @field_validator("price_max")

@@ -14,7 +14,7 @@ from contracts.versions import Versions
 from deployments.http.problems import Problem, invalid
 
 # What may differ between two pages of one request.
-NOT_PART_OF_THE_ORDER = {"cursor", "limit", "explain", "degradation", "timeout_ms"}
+NOT_PART_OF_THE_ORDER = {"cursor", "limit", "explain", "degradation", "timeout_ms", "consistency_token"}
 
 
 @dataclass(frozen=True, slots=True)
