@@ -20,6 +20,7 @@ from contracts.requests import ReadRequest, RecommendationRequest, SearchRequest
 from contracts.text import Id
 from deployments.http.batches import batch, json_body, validated
 from deployments.http.bodies import answer_body, degraded_header
+from deployments.http.consistency import PARAMETER, after_write
 from deployments.http.cursor import Cursor, next_cursor
 from deployments.http.guard import Guard
 from deployments.http.openapi import as_problems
@@ -42,6 +43,14 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
         (503, "A part is down and nothing stands in for it."),
         (504, "The deadline passed with nothing to show."),
     )
+}
+READ_HEADERS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "headers": {
+            "Cache-Status": {"schema": {"type": "string"}, "description": "RFC 9211: hit, or why not."},
+            "X-Degraded": {"schema": {"type": "string"}, "description": "`stage=cause` pairs; absent when healthy."},
+        }
+    }
 }
 NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"model": ProblemBody, "description": "No such product."}}
 
@@ -74,25 +83,29 @@ def http_api(shop: Shop, *, max_body_bytes: int, max_in_flight: int) -> FastAPI:
 
 
 def _add_reads(app: FastAPI, shop: Shop) -> None:
-    documented: dict[str, Any] = {"response_model": ReadBody, "responses": PROBLEMS, "tags": ["read"]}
+    documented: dict[str, Any] = {"response_model": ReadBody, "responses": READ_HEADERS | PROBLEMS, "tags": ["read"]}
+    after = {"parameters": [PARAMETER]}
 
-    @app.get("/v1/search", summary="Search", **documented)
+    @app.get("/v1/search", summary="Search", openapi_extra=after, **documented)
     async def search(query: Annotated[SearchQuery, Query()], http: Request) -> Response:
         _each_once(http)
-        return await _searched(shop, query, http)
+        return await _searched(shop, after_write(query, http), http)
 
-    @app.post("/v1/search", summary="Search", openapi_extra=_body(SearchRequest), **documented)
+    @app.post("/v1/search", summary="Search", openapi_extra=after | _body(SearchRequest), **documented)
     async def search_by_body(http: Request, _: Annotated[NoQuery, Query()]) -> Response:
-        return await _searched(shop, validated(SearchRequest, await json_body(http)), http)
+        return await _searched(shop, after_write(validated(SearchRequest, await json_body(http)), http), http)
 
-    @app.get("/v1/recommendations", summary="Recommend", **documented)
+    @app.get("/v1/recommendations", summary="Recommend", openapi_extra=after, **documented)
     async def recommendations(query: Annotated[RecommendationQuery, Query()], http: Request) -> Response:
         _each_once(http)
-        return await _recommended(shop, query, http)
+        return await _recommended(shop, after_write(query, http), http)
 
-    @app.post("/v1/recommendations", summary="Recommend", openapi_extra=_body(RecommendationRequest), **documented)
+    @app.post(
+        "/v1/recommendations", summary="Recommend", openapi_extra=after | _body(RecommendationRequest), **documented
+    )
     async def recommendations_by_body(http: Request, _: Annotated[NoQuery, Query()]) -> Response:
-        return await _recommended(shop, validated(RecommendationRequest, await json_body(http)), http)
+        request = validated(RecommendationRequest, await json_body(http))
+        return await _recommended(shop, after_write(request, http), http)
 
 
 def _add_products(app: FastAPI, shop: Shop) -> None:
