@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 
 
@@ -23,6 +24,11 @@ def product_text(
     parts += [f"{name}: {value}" for name, value in sorted(_readable(attributes or {}).items())]
     parts.append(description)
     return ". ".join(text for text in (" ".join(part.split()) for part in parts if part) if text)
+
+
+def text_digest(text: str) -> bytes:
+    """Return the first 16 bytes of the SHA-256 of *text* in UTF-8: equal digests, equal texts, equal vectors."""
+    return hashlib.sha256(text.encode()).digest()[:16]
 
 
 def _readable(attributes: Mapping[str, object]) -> dict[str, str]:

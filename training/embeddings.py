@@ -20,7 +20,7 @@ from ray.train.v2.torch.torch_trainer import TorchTrainer
 
 from artifacts.embedding_index import INDEX_FILE, PRODUCTS_FILE, EmbeddingIndex
 from artifacts.manifest import Manifest, ManifestDraft, new_version
-from artifacts.product_text import product_text
+from artifacts.product_text import product_text, text_digest
 from storage.named_queries import QUERIES as SERVING_QUERIES
 from storage.settings import StorageSettings
 from training.arguments import add_runs, job_parser, run_job, runs_at, store_at, whole
@@ -143,15 +143,15 @@ async def _store_rows(database_url: str, encoder_version: str, catalogue: Catalo
     """Store the run's vectors beside their products."""
     index = faiss.read_index(str(directory / INDEX_FILE))
     product_ids: list[str] = pq.read_table(directory / PRODUCTS_FILE)["product_id"].to_pylist()
-    updated_at = dict(
-        zip(catalogue.products["product_id"].to_pylist(), catalogue.products["updated_at"].to_pylist(), strict=True)
-    )
+    columns = (catalogue.products[name].to_pylist() for name in ("product_id", "updated_at", "text"))
+    read = {product: (updated_at, text_digest(text)) for product, updated_at, text in zip(*columns, strict=True)}
     written = await write_embeddings(
         database_url,
         encoder_version,
         product_ids,
-        [updated_at[product] for product in product_ids],
-        index.reconstruct_n(0, index.ntotal),
+        updated_at=[read[product][0] for product in product_ids],
+        text_digests=[read[product][1] for product in product_ids],
+        vectors=index.reconstruct_n(0, index.ntotal),
     )
     say(f"stored {written} new or changed vectors of {encoder_version}")
 

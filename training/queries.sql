@@ -101,21 +101,28 @@ insert into popularity_versions (version, window_end, half_life_days, active)
 values ($1::text, $2::timestamptz, $3::double precision, true)
 on conflict (version) do update set active = true;
 
+-- name: keep_embeddings_out_of_the_feed
+-- For the transaction: its vectors stand in the index that the run publishes.
+set local shortlist.bulk_embeddings = 'on';
+
 -- name: begin_embeddings
 -- A table for one batch of vectors, gone with the transaction.
-create temporary table new_embeddings (product_id text, embedding bytea, updated_at bigint) on commit drop;
+create temporary table new_embeddings (product_id text, embedding bytea, updated_at bigint, text_digest bytea)
+on commit drop;
 
 -- name: write_embeddings
 -- $1 encoder version. Products that were deleted or changed since they were read are left out: what ingestion wrote
 -- for them is newer.
-insert into product_embeddings (product_id, encoder_version, embedding)
-select id, $1::text, embedding
+insert into product_embeddings (product_id, encoder_version, embedding, text_digest)
+select id, $1::text, embedding, text_digest
 from (
-    select products.id, new_embeddings.embedding
+    select products.id, new_embeddings.embedding, new_embeddings.text_digest
     from new_embeddings join products on products.id = new_embeddings.product_id
     where (extract(epoch from products.updated_at) * 1000000)::bigint = new_embeddings.updated_at
     order by products.id
     for key share of products
 ) as unchanged
-on conflict (product_id, encoder_version) do update set embedding = excluded.embedding
-where product_embeddings.embedding is distinct from excluded.embedding;
+on conflict (product_id, encoder_version) do update
+set embedding = excluded.embedding, text_digest = excluded.text_digest
+where (product_embeddings.embedding, product_embeddings.text_digest)
+    is distinct from (excluded.embedding, excluded.text_digest);

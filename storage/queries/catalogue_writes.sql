@@ -14,10 +14,9 @@ from unnest(
 left join products as known on known.id = incoming.id
 order by incoming.id
 on conflict (id) do update set
-    (title, description, category, brand, price, currency, in_stock, hidden, image_url, created_at, attributes,
-        updated_at) =
+    (title, description, category, brand, price, currency, in_stock, hidden, image_url, created_at, attributes) =
     (excluded.title, excluded.description, excluded.category, excluded.brand, excluded.price, excluded.currency,
-        excluded.in_stock, excluded.hidden, excluded.image_url, excluded.created_at, excluded.attributes, now())
+        excluded.in_stock, excluded.hidden, excluded.image_url, excluded.created_at, excluded.attributes)
 where (stored.title, stored.description, stored.category, stored.brand, stored.price, stored.currency,
         stored.in_stock, stored.hidden, stored.image_url, stored.created_at, stored.attributes)
     is distinct from
@@ -31,7 +30,8 @@ delete from products where id = $1::text returning id;
 
 -- name: insert_events
 -- $1 event ids and arrays of the same length for the other columns. accepted: how many were not there before. Of equal
--- ids the first wins. Users are made on first sight.
+-- ids the first wins. Users are made on first sight, and their events are counted. Ids and users are locked in the order
+-- of their names, so that batches that run side by side wait for each other and never in a circle.
 with incoming as materialized (
     select * from unnest(
         $1::text[], $2::text[], $3::text[], $4::text[], $5::double precision[], $6::timestamptz[], $7::text[]
@@ -41,7 +41,9 @@ with incoming as materialized (
 ), accepted as (
     select distinct on (id) incoming.* from incoming join fresh using (id) order by id, number
 ), met as (
-    insert into users (id) select distinct user_id from accepted order by user_id on conflict do nothing
+    insert into users as known (id, event_count)
+    select user_id, count(*) from accepted group by user_id order by user_id
+    on conflict (id) do update set event_count = known.event_count + excluded.event_count
 ), inserted as (
     insert into events (id, user_id, product_id, type, value, occurred_at, request_id)
     select id, user_id, product_id, type, value, occurred_at, request_id from accepted

@@ -26,10 +26,9 @@ with incoming as materialized (
     left join products as known on known.id = incoming.id
     order by incoming.id
     on conflict (id) do update set
-        (title, description, category, brand, price, currency, in_stock, hidden, image_url, created_at, attributes,
-            updated_at) =
+        (title, description, category, brand, price, currency, in_stock, hidden, image_url, created_at, attributes) =
         (excluded.title, excluded.description, excluded.category, excluded.brand, excluded.price, excluded.currency,
-            excluded.in_stock, excluded.hidden, excluded.image_url, excluded.created_at, excluded.attributes, now())
+            excluded.in_stock, excluded.hidden, excluded.image_url, excluded.created_at, excluded.attributes)
     where (stored.title, stored.description, stored.category, stored.brand, stored.price, stored.currency,
             stored.in_stock, stored.hidden, stored.image_url, stored.created_at, stored.attributes)
         is distinct from
@@ -53,7 +52,9 @@ with fresh as (
 ), accepted as materialized (
     select distinct on (id) incoming_events.* from incoming_events join fresh using (id) order by id, number
 ), met as (
-    insert into users (id) select distinct user_id from accepted order by user_id on conflict do nothing
+    insert into users as known (id, event_count)
+    select user_id, count(*) from accepted group by user_id order by user_id
+    on conflict (id) do update set event_count = known.event_count + excluded.event_count
 ), inserted as (
     insert into events (id, user_id, product_id, type, value, occurred_at, request_id)
     select id, user_id, product_id, type, value, occurred_at, request_id from accepted order by number

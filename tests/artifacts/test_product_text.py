@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from artifacts.product_text import product_text
+from artifacts.product_text import product_text, text_digest
 
 
 class TestProductText:
@@ -24,3 +24,11 @@ class TestProductText:
 
     def test_white_space_is_collapsed(self) -> None:
         assert product_text("  a \n b\t", description="  ") == "a b"
+
+
+class TestTextDigest:
+    def test_it_is_the_first_half_of_the_sha_256_of_the_text_in_utf_8(self) -> None:
+        assert text_digest("Amélie").hex() == "ffd648213f415fa5d10ce2eb4ee48868"
+
+    def test_another_text_has_another(self) -> None:
+        assert text_digest("a") != text_digest("b")

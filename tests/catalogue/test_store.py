@@ -99,6 +99,35 @@ class TestInsertEvents:
         assert await insert_events(connection, [event]) == InsertedEvents(1, 0)
         assert await connection.fetchval("select occurred_at from events") == LONG_AGO
 
+    async def test_a_users_events_are_counted_once_each(self, connection: Connection) -> None:
+        await insert_events(connection, [view("1", "a"), view("2", "b"), view("3", "a"), view("1", "a")])
+        await insert_events(connection, [view("3", "a"), view("4", "a")])
+        rows = await connection.fetch("select id, event_count from users order by id")
+        assert [tuple(row) for row in rows] == [("a", 3), ("b", 1)]
+
+    async def test_writers_of_the_same_users_and_ids_never_block_each_other_for_good(self, database_url: str) -> None:
+        """Each takes its locks in one order, whatever the order of its events: a circle would be a deadlock error."""
+        events = [view(str(number), user_id=str(number % 50)) for number in range(400)]
+        orders = [[events[number * step % 401 - 1] for number in range(1, 401)] for step in (1, 3, 7, 58, 200, 400)]
+
+        async def send(order: list[Event]) -> None:
+            connection = await asyncpg.connect(database_url)
+            try:
+                for start in range(0, len(order), 100):
+                    await insert_events(connection, order[start : start + 100])
+            finally:
+                await connection.close()
+
+        await asyncio.gather(*(send(order) for order in orders))
+        connection = await asyncpg.connect(database_url)
+        try:
+            counts = await connection.fetch(
+                "select event_count, (select count(*) from events where user_id = users.id) as kept from users"
+            )
+        finally:
+            await connection.close()
+        assert [tuple(row) for row in counts] == [(8, 8)] * 50
+
     async def test_the_same_batch_from_two_sides_at_once_is_kept_once(self, database_url: str) -> None:
         events = [view(str(number), user_id=str(number % 7)) for number in range(500)]
 

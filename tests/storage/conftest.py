@@ -101,6 +101,14 @@ async def connection(database_url: str) -> AsyncIterator[Connection]:
     await connection.close()
 
 
+@pytest.fixture
+def empty_database_url(servers: Servers) -> Iterator[str]:
+    """A database without a schema; dropped afterwards."""
+    servers.primary.create_database("empty")
+    yield servers.primary.url("empty")
+    servers.primary.query("drop database empty with (force)")
+
+
 async def eventually(condition: Callable[[], bool], *, within_s: float = 10.0) -> bool:
     """Return whether *condition* comes true in time, without blocking the loop."""
     deadline = asyncio.get_running_loop().time() + within_s

@@ -1,21 +1,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 
 import pytest
 
 from storage.connection import Connection
 from storage.errors import DatabaseUnavailable, MigrationChanged
 from storage.migrate import migrate, migrations
-from tests.servers import Servers
-
-
-@pytest.fixture
-def empty_database_url(servers: Servers) -> Iterator[str]:
-    servers.primary.create_database("empty")
-    yield servers.primary.url("empty")
-    servers.primary.query("drop database empty with (force)")
 
 
 class TestMigrate:

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import pytest
 
 from storage.connection import Connection
+from storage.migrate import migrations
 from storage.named_queries import QUERIES
 
 
@@ -45,6 +46,109 @@ class TestProductChanges:
     async def test_popularity_is_no_change(self, connection: Connection) -> None:
         await connection.execute("insert into product_popularity values ('a', 0.5, 3, 'v')")
         assert await changes(connection) == []
+
+
+class TestRevisions:
+    async def revision(self, connection: Connection) -> datetime:
+        moment: datetime = await connection.fetchval("select updated_at from products")
+        return moment
+
+    async def test_a_change_under_plain_sql_makes_another(self, connection: Connection) -> None:
+        await connection.execute("insert into products (id, title) values ('a', 'A')")
+        revisions = [await self.revision(connection)]
+        for change in (
+            "title = 'B'",
+            "price = 1",
+            "in_stock = false",
+            "attributes = '{\"a\": 1}'",
+            "updated_at = '1999-01-01', brand = 'B'",
+        ):
+            await connection.execute(f"update products set {change}")  # noqa: S608 - literals of this test
+            revisions.append(await self.revision(connection))
+        assert revisions == sorted(set(revisions))
+
+    async def test_within_a_transaction_each_change_makes_another(self, connection: Connection) -> None:
+        """Its now() stands still; a reader may have seen the product between the two all the same."""
+        async with connection.transaction():
+            await connection.execute("insert into products (id, title) values ('a', 'A')")
+            first = await self.revision(connection)
+            await connection.execute("update products set title = 'B'")
+            assert await self.revision(connection) > first
+
+    async def test_a_clock_that_went_back_does_not_take_it_along(self, connection: Connection) -> None:
+        ahead = datetime(2100, 1, 1, tzinfo=UTC)
+        await connection.execute("insert into products (id, title, updated_at) values ('a', 'A', $1)", ahead)
+        await connection.execute("update products set title = 'B'")
+        assert await self.revision(connection) == ahead + timedelta(microseconds=1)
+
+    async def test_a_write_that_changes_nothing_leaves_it(self, connection: Connection) -> None:
+        await connection.execute("insert into products (id, title) values ('a', 'A')")
+        first = await self.revision(connection)
+        await connection.execute("update products set title = 'A', updated_at = now() + interval '1 day'")
+        assert await self.revision(connection) == first
+
+
+class TestEmbeddingChanges:
+    @pytest.fixture(autouse=True)
+    async def _a_product(self, connection: Connection) -> None:
+        await connection.execute("insert into products (id, title) values ('a', 'A'), ('b', 'B')")
+
+    async def embed(self, connection: Connection, *, vector: bytes = b"0000", encoder: str = "e1") -> None:
+        await connection.execute(
+            "insert into product_embeddings (product_id, encoder_version, embedding)"
+            " values ('a', $1, $2), ('b', $1, $2)"
+            " on conflict (product_id, encoder_version) do update set embedding = excluded.embedding",
+            encoder,
+            vector,
+        )
+
+    async def test_a_vector_is_a_change_of_its_product(self, connection: Connection) -> None:
+        await self.embed(connection)
+        await self.embed(connection, vector=b"1111")
+        await self.embed(connection, encoder="e2")
+        assert (await changes(connection))[2:] == [("a", "embed"), ("b", "embed")] * 3
+
+    async def test_the_same_vector_again_is_none(self, connection: Connection) -> None:
+        await self.embed(connection)
+        await self.embed(connection)
+        await connection.execute("update product_embeddings set text_digest = $1", bytes(16))
+        assert len(await changes(connection)) == 4
+
+    async def test_the_vectors_of_a_deleted_product_go_with_it_without_a_word(self, connection: Connection) -> None:
+        await self.embed(connection)
+        await connection.execute("delete from products where id = 'a'")
+        assert (await changes(connection))[4:] == [("a", "delete")]
+        assert await connection.fetchval("select array_agg(product_id) from product_embeddings") == ["b"]
+
+    async def test_a_training_job_keeps_its_own_out(self, connection: Connection) -> None:
+        async with connection.transaction():
+            await connection.execute("set local shortlist.bulk_embeddings = 'on'")
+            await self.embed(connection)
+            await self.embed(connection, vector=b"1111")
+        assert len(await changes(connection)) == 2
+        await self.embed(connection, vector=b"2222")
+        assert len(await changes(connection)) == 4
+
+
+class TestEventCounts:
+    async def test_events_from_before_there_was_a_count_are_counted(self, empty_database_url: str) -> None:
+        connection = await asyncpg.connect(empty_database_url)
+        try:
+            for step in migrations():
+                if step.name.startswith("0006"):
+                    break
+                await connection.execute(step.sql)
+            await connection.execute("insert into users (id) values ('often'), ('once'), ('never')")
+            await connection.execute(
+                "insert into events (id, user_id, product_id, type, occurred_at)"
+                " select n::text, case when n < 4 then 'often' else 'once' end, 'p', 'view', now()"
+                " from generate_series(1, 4) as n"
+            )
+            await connection.execute(step.sql)
+            rows = await connection.fetch("select id, event_count from users order by id")
+        finally:
+            await connection.close()
+        assert [tuple(row) for row in rows] == [("never", 0), ("often", 3), ("once", 1)]
 
 
 class TestCataloguePosition:
