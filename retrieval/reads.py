@@ -11,19 +11,25 @@ from storage.database import ReadSource
 
 
 def read_stage(stage: Stage, sources: Sequence[ReadSource]) -> Stage:
-    """Return *stage* with the databases that answered; a read that left its replica for the primary says so."""
+    """
+    Return *stage* with the databases that answered.
+
+    A read that left its replica for the primary says so, and so does one from a replica that lags too far.
+    """
     names = ",".join(sorted({source.name for source in sources}))
     diverted = next((source.diverted for source in sources if source.diverted), None)
+    if any(source.stale for source in sources) and stage.status == "ok":
+        return replace(stage, status="fallback", source=names, fallback="stale replica", cause="replica_lag")
     if diverted and stage.status == "ok":
         return replace(stage, status="fallback", source=names, fallback="primary", cause=diverted)
     return replace(stage, source=names)
 
 
 def read_freshness(sources: Sequence[ReadSource], *, index_age_s: int | None) -> Freshness:
-    """Return the freshness of an answer read from *sources*: one that was diverted, else the one that lags most."""
+    """Return the freshness of an answer read from *sources*: stale before diverted before the one that lags most."""
     if not sources:
         return Freshness(index_age_s=index_age_s)
-    speaker = max(sources, key=lambda source: (source.diverted is not None, source.lag_ms or 0.0))
+    speaker = max(sources, key=lambda source: (source.stale, source.diverted is not None, source.lag_ms or 0.0))
     return Freshness(
         read_from=speaker.name,
         replica_lag_ms=None if speaker.lag_ms is None else round(speaker.lag_ms),

@@ -14,8 +14,10 @@ from typing import Literal
 
 import asyncpg
 
+from contracts.consistency import ConsistencyToken
+from storage.config import StorageConfig
 from storage.connection import Connection
-from storage.endpoint import SERVER_FAILURES, Endpoint, PoolLimits, Role
+from storage.endpoint import SERVER_FAILURES, Endpoint, Role
 from storage.errors import DatabaseUnavailable, PoolTimeout, QueryTimeout
 from storage.named_queries import QUERIES
 from storage.settings import StorageSettings
@@ -38,11 +40,13 @@ class ReadSource:
         lag_ms: How far a replica was behind when last measured, at most a second ago; None where that is unknown
             (and for the primary, which is never behind).
         diverted: Why the primary answered though replicas are configured: none was healthy, or none fresh enough.
+        stale: A replica beyond the lag limit answered, to spare the primary or because it is down.
     """
 
     name: str
     lag_ms: float | None
     diverted: Literal["unavailable", "replica_lag"] | None
+    stale: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +80,7 @@ class Database:
     Args:
         settings: Addresses.
         application: Shown as application_name in pg_stat_activity.
-        lag_limit_s: A replica further behind than this is not read from while another or the primary answers.
-        limits: Size and waits of each endpoint's pool.
+        config: Limits of the pools, of read routing and of waits.
     """
 
     def __init__(
@@ -85,16 +88,14 @@ class Database:
         settings: StorageSettings,
         *,
         application: str,
-        lag_limit_s: float = 60.0,
-        limits: PoolLimits | None = None,
+        config: StorageConfig = StorageConfig(),  # noqa: B008 - it is frozen
     ) -> None:
-        limits = limits or PoolLimits()
-        self._primary = Endpoint("primary", "primary", settings.database_url, application=application, limits=limits)
+        self._primary = Endpoint("primary", "primary", settings.database_url, application=application, config=config)
         self._replicas = [
-            Endpoint(f"replica-{number}", "replica", url, application=application, limits=limits)
+            Endpoint(f"replica-{number}", "replica", url, application=application, config=config)
             for number, url in enumerate(settings.replica_urls, start=1)
         ]
-        self._lag_limit_ms = lag_limit_s * 1000
+        self._lag_limit_ms = config.lag_limit_s * 1000
         self._monitor: asyncio.Task[None] | None = None
         self._measured = asyncio.Event()
 
@@ -117,7 +118,9 @@ class Database:
             self._monitor = None
         await asyncio.gather(*(endpoint.close() for endpoint in self._endpoints()))
 
-    async def fetch(self, query_name: str, *args: object, timeout_s: float | None = None) -> Rows:
+    async def fetch(
+        self, query_name: str, *args: object, timeout_s: float | None = None, after: str | None = None
+    ) -> Rows:
         """
         Return the rows of a named read.
 
@@ -125,14 +128,18 @@ class Database:
             query_name: A name in storage/queries.
             args: Its parameters, in order.
             timeout_s: Most seconds for everything, waiting for a connection and trying elsewhere included.
+            after: Text of a consistency token: the read sees everything that the token covers.
 
         Raises:
-            DatabaseUnavailable: no server answered; QueryTimeout and PoolTimeout are kinds of it.
+            DatabaseUnavailable: no server (that has reached *after*) answered; QueryTimeout and PoolTimeout are
+                kinds of it.
             QueryUnknown: no such query.
         """
         sql = QUERIES[query_name]
         async with _time_limit(query_name, timeout_s):
             failure: DatabaseUnavailable | None = None
+            if after is not None:
+                return Rows(await self._primary.fetch(sql, *args), ReadSource("primary", None, diverted=None))
             for endpoint in self._readers():
                 try:
                     records = await endpoint.fetch(sql, *args)
@@ -158,6 +165,14 @@ class Database:
         sql = QUERIES[query_name]
         async with _time_limit(query_name, timeout_s):
             return await self._primary.fetch(sql, *args)
+
+    async def consistency_token(self) -> str | None:
+        """Return the text of a ConsistencyToken that covers everything committed so far; None: it cannot be told."""
+        try:
+            row = (await self.fetch_primary("consistency_token", timeout_s=1.0))[0]
+        except DatabaseUnavailable:
+            return None
+        return str(ConsistencyToken(row["timeline"], row["position"]))
 
     @asynccontextmanager
     async def transaction(self, *, timeout_s: float | None = None) -> AsyncIterator[Connection]:
@@ -208,13 +223,14 @@ class Database:
         """Return the newest heartbeat on the primary, or None where it cannot be told."""
         try:
             async with asyncio.timeout(PROBE_TIMEOUT_S):
-                beat: datetime | None = await self._primary.probe(QUERIES["beat"], QUERIES["last_beat"])
-        except asyncpg.UndefinedTableError:
-            beat = None
+                row = await self._primary.probe(QUERIES["beat"], QUERIES["last_beat"])
+        except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError):
+            row = None
         except SERVER_FAILURES as error:
             self._set_health(self._primary, error)
             return None
         self._set_health(self._primary, None)
+        beat: datetime | None = None if row is None else row["beat_at"]
         return beat
 
     async def _measure(self, replica: Endpoint, beat: datetime | None) -> None:
@@ -242,7 +258,8 @@ async def _lag_ms(replica: Endpoint, beat: datetime | None) -> float | None:
     started = time.monotonic()
     pause_s = 0.002
     while True:
-        seen: datetime | None = await replica.probe(QUERIES["last_beat"])
+        row = await replica.probe(QUERIES["last_beat"])
+        seen: datetime | None = None if row is None else row["beat_at"]
         if beat is None or seen is None:
             return None
         elapsed_s = time.monotonic() - started

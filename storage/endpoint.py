@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 import asyncpg
 import orjson
 from asyncpg.pool import PoolConnectionProxy
 
+from storage.config import StorageConfig
 from storage.connection import Connection
 from storage.errors import DatabaseUnavailable, PoolTimeout
 
@@ -32,24 +32,6 @@ _SERVER_WENT_AWAY = (
 _REPLAY_CONFLICT = (asyncpg.SerializationError, asyncpg.QueryCanceledError)
 
 
-@dataclass(frozen=True)
-class PoolLimits:
-    """
-    How many connections one process holds to one server, and how long callers wait.
-
-    Args:
-        connections: Most connections at once.
-        acquire_timeout_s: Longest wait for a free one.
-        connect_timeout_s: Longest wait for the server to accept a new one.
-        idle_s: A connection unused for this long is closed.
-    """
-
-    connections: int = 30
-    acquire_timeout_s: float = 5.0
-    connect_timeout_s: float = 5.0
-    idle_s: float = 300.0
-
-
 class Endpoint:
     """
     A database server, reached lazily: constructing and opening it does no I/O.
@@ -59,17 +41,17 @@ class Endpoint:
         role: Whether it takes writes.
         url: asyncpg DSN.
         application: Shown as application_name in pg_stat_activity.
-        limits: Size and waits of the pool.
+        config: Size and waits of the pool.
     """
 
-    def __init__(self, name: str, role: Role, url: str, *, application: str, limits: PoolLimits) -> None:
+    def __init__(self, name: str, role: Role, url: str, *, application: str, config: StorageConfig) -> None:
         self.name = name
         self.role = role
         self.healthy = True
         self.lag_ms: float | None = None
         self._url = url
         self._application = application
-        self._limits = limits
+        self._config = config
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
         self._probe_connection: Connection | None = None
 
@@ -88,9 +70,9 @@ class Endpoint:
         self._pool = await asyncpg.create_pool(
             self._url,
             min_size=0,
-            max_size=self._limits.connections,
-            max_inactive_connection_lifetime=self._limits.idle_s,
-            timeout=self._limits.connect_timeout_s,
+            max_size=self._config.most_connections,
+            max_inactive_connection_lifetime=self._config.idle_s,
+            timeout=self._config.acquire_timeout_s,
             server_settings=self._server_settings(),
             init=_read_json_as_values,
             reset=_keep_session,
@@ -167,21 +149,21 @@ class Endpoint:
                 raise
             await transaction.commit()
 
-    async def probe(self, *statements: str) -> Any:  # noqa: ANN401 - the value is of the statement's type
+    async def probe(self, *statements: str) -> asyncpg.Record | None:
         """
-        Run *statements* on a connection of its own, outside the pool, and return the last one's first value.
+        Run *statements* on a connection of its own, outside the pool, and return the last one's first row.
 
         Raises:
             OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError: the server does not answer.
         """
         if self._probe_connection is None or self._probe_connection.is_closed():
             self._probe_connection = await asyncpg.connect(
-                self._url, timeout=self._limits.connect_timeout_s, server_settings=self._server_settings()
+                self._url, timeout=self._config.acquire_timeout_s, server_settings=self._server_settings()
             )
         try:
             for statement in statements[:-1]:
                 await self._probe_connection.execute(statement)
-            return await self._probe_connection.fetchval(statements[-1])
+            return await self._probe_connection.fetchrow(statements[-1])
         except (asyncio.CancelledError, TimeoutError, *SERVER_FAILURES):
             # Whatever state it is in now, the next probe begins with a fresh one.
             self._probe_connection.terminate()
@@ -190,13 +172,13 @@ class Endpoint:
 
     async def _acquire(self, pool: asyncpg.Pool[asyncpg.Record]) -> PoolConnectionProxy[asyncpg.Record]:
         try:
-            return await pool.acquire(timeout=self._limits.acquire_timeout_s)
+            return await pool.acquire(timeout=self._config.acquire_timeout_s)
         except TimeoutError as error:
-            if pool.get_size() >= self._limits.connections and not pool.get_idle_size():
+            if pool.get_size() >= self._config.most_connections and not pool.get_idle_size():
                 raise PoolTimeout(
                     self.name,
-                    f"all {self._limits.connections} connections stayed in use for "
-                    f"{self._limits.acquire_timeout_s:g} s. Lower the load or add replicas.",
+                    f"all {self._config.most_connections} connections stayed in use for "
+                    f"{self._config.acquire_timeout_s:g} s. Lower the load or add replicas.",
                 ) from error
             raise DatabaseUnavailable(self.name, "does not answer to a new connection") from error
         except SERVER_FAILURES as error:

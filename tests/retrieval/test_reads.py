@@ -22,6 +22,12 @@ class TestReadStage:
         assert stage.degraded
         assert not stage.may_change_hits
 
+    def test_a_stale_read_says_so_and_may_change_hits(self) -> None:
+        diverted = ReadSource("primary", None, "replica_lag")
+        stage = read_stage(Stage("hydrate"), [diverted, ReadSource("replica-1", 90_000.0, None, stale=True)])
+        assert (stage.status, stage.fallback, stage.cause) == ("fallback", "stale replica", "replica_lag")
+        assert stage.may_change_hits
+
 
 class TestReadFreshness:
     def test_the_replica_that_lags_most_speaks_for_all(self) -> None:
@@ -31,6 +37,11 @@ class TestReadFreshness:
     def test_a_diverted_read_speaks_first(self) -> None:
         diverted = ReadSource("primary", None, "unavailable")
         assert read_freshness([STALE, diverted], index_age_s=None).read_from == "primary"
+
+    def test_a_stale_read_speaks_before_a_diverted_one(self) -> None:
+        stale = ReadSource("replica-1", 90_000.0, None, stale=True)
+        freshness = read_freshness([stale, ReadSource("primary", None, "replica_lag")], index_age_s=None)
+        assert (freshness.read_from, freshness.replica_lag_ms) == ("replica-1", 90_000)
 
     def test_no_read_says_nothing(self) -> None:
         assert read_freshness([], index_age_s=None).read_from is None

@@ -11,19 +11,19 @@ import asyncpg
 import psutil
 import pytest
 
+from storage.config import StorageConfig
 from storage.database import Database, EndpointStatus
-from storage.endpoint import PoolLimits
 from storage.errors import DatabaseUnavailable, PoolTimeout, QueryTimeout, QueryUnknown
 from storage.settings import StorageSettings
 from tests.servers import Servers
 from tests.storage.conftest import BreakableServers, eventually
 
+ONE_CONNECTION = StorageConfig(pool_size=1, pool_overflow=0, pool_floor=0)
+
 
 @asynccontextmanager
-async def started(
-    settings: StorageSettings, *, lag_limit_s: float = 60.0, limits: PoolLimits | None = None
-) -> AsyncIterator[Database]:
-    database = Database(settings, application="test", lag_limit_s=lag_limit_s, limits=limits)
+async def started(settings: StorageSettings, config: StorageConfig | None = None) -> AsyncIterator[Database]:
+    database = Database(settings, application="test", config=config or StorageConfig())
     await database.start()
     try:
         yield database
@@ -104,16 +104,16 @@ class TestTransaction:
 
 class TestPool:
     async def test_a_caller_beyond_the_limit_waits_and_is_told(self, database_url: str) -> None:
-        limits = PoolLimits(connections=1, acquire_timeout_s=0.1)
-        async with started(StorageSettings(database_url), limits=limits) as database, database.transaction():
+        limits = StorageConfig(pool_size=1, pool_overflow=0, pool_floor=0, acquire_timeout_s=0.1)
+        async with started(StorageSettings(database_url), limits) as database, database.transaction():
             with pytest.raises(PoolTimeout, match="all 1 connections"):
                 await database.fetch_primary("user_exists", "u")
 
     async def test_a_slow_statement_is_ended_at_its_limit_and_its_connection_is_replaced(
         self, database_url: str
     ) -> None:
-        limits = PoolLimits(connections=1)
-        async with started(StorageSettings(database_url), limits=limits) as database:
+        limits = ONE_CONNECTION
+        async with started(StorageSettings(database_url), limits) as database:
             with pytest.raises(QueryTimeout, match=r"0\.1 s"):
                 async with database.transaction(timeout_s=0.1) as connection:
                     await connection.execute("select pg_sleep(30)")
@@ -128,7 +128,7 @@ class TestLag:
     async def test_paused_replay_is_noticed_diverted_from_and_returned_to(
         self, breakable_servers: BreakableServers
     ) -> None:
-        async with started(breakable_servers.settings, lag_limit_s=1.5) as database:
+        async with started(breakable_servers.settings, StorageConfig(lag_limit_s=1.5)) as database:
             assert await reader(database) == "replica-1"
             breakable_servers.replica.query("select pg_wal_replay_pause()")
             assert await eventually(lambda: (of(database, "replica-1").lag_ms or 0) > 1500)
@@ -205,7 +205,7 @@ class TestFaults:
             assert await eventually(lambda: of(database, "replica-1").healthy)
 
     async def test_a_cancelled_caller_gives_its_connection_back(self, database_url: str) -> None:
-        async with started(StorageSettings(database_url), limits=PoolLimits(connections=1)) as database:
+        async with started(StorageSettings(database_url), ONE_CONNECTION) as database:
             entered = asyncio.Event()
 
             async def sleep_in_a_transaction() -> None:
