@@ -7,6 +7,7 @@ What can go wrong in storage, and what to do about it.
     ├── SettingMissing            fail: set the variable and start again
     ├── MigrationChanged          fail: restore the migration, write a new one
     ├── QueryUnknown              fail: a name that no file in storage/queries defines
+    ├── TimelineChanged           start over: read the changes of products from the beginning
     ├── DatabaseUnavailable       retry or degrade
     │   ├── PoolTimeout           shed: every connection is busy
     │   └── QueryTimeout          degrade: the answer came too late
@@ -65,6 +66,13 @@ class QueryUnknown(StorageError, KeyError):
 
     def __str__(self) -> str:
         return f"no query is named {self.name!r}: add it to a file in storage/queries"
+
+
+class TimelineChanged(StorageError):
+    """Another primary writes now; what it wrote may bear positions of the feed that were given out before."""
+
+    def __init__(self, before: int, now: int) -> None:
+        super().__init__(f"the primary is on timeline {now} and was on {before}: read the changes of products anew")
 
 
 class DatabaseUnavailable(StorageError):

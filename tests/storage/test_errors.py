@@ -10,6 +10,7 @@ EVERY = [
     errors.SettingMissing("SHORTLIST_DATABASE_URL"),
     errors.MigrationChanged("0001_catalogue.sql"),
     errors.QueryUnknown("nothing"),
+    errors.TimelineChanged(1, 2),
     errors.DatabaseUnavailable("primary", "went away"),
     errors.PoolTimeout("replica-1", "busy"),
     errors.QueryTimeout("any", "late"),

@@ -1,0 +1,43 @@
+-- name: changed_products
+-- $1 transaction and $2 position of the first change to return, $3 transactions to leave out, $4 most changes, $5
+-- version of an encoder. The changes from there on, in the order of the feed, those of transactions beyond an open one
+-- included, each with its product as it is now: product_id, stored (whether it exists), category, price, in_stock,
+-- hidden, revision (updated_at, microseconds since 1970), embedding (for that encoder; null where there is none).
+-- open_from: the oldest transaction that may still be open, below which no change can appear any more; seen_to: the
+-- first one that this read cannot see. timeline: the primary's, null where unknown. One row with a null transaction where nothing changed.
+with bound as materialized (
+    select
+        pg_snapshot_xmin(pg_current_snapshot())::text::bigint as open_from,
+        pg_snapshot_xmax(pg_current_snapshot())::text::bigint as seen_to,
+        (select nullif(timeline, 0) from heartbeat where id = 1) as timeline
+), page as materialized (
+    select transaction, position, product_id
+    from product_changes
+    where (transaction, position) >= ($1::text::xid8, $2::bigint)
+        and transaction not in (select unnest($3::text[])::xid8)
+    order by transaction, position
+    limit $4::integer
+)
+select
+    bound.open_from,
+    bound.seen_to,
+    bound.timeline,
+    page.transaction::text::bigint as transaction,
+    page.position,
+    page.product_id,
+    product.id is not null as stored,
+    product.category,
+    product.price,
+    product.in_stock,
+    product.hidden,
+    (extract(epoch from product.updated_at) * 1000000)::bigint as revision,
+    embedded.embedding
+from bound
+left join page on true
+left join lateral (
+    select id, category, price, in_stock, hidden, updated_at from products where id = page.product_id limit 1
+) as product on true
+left join lateral (
+    select embedding from product_embeddings where product_id = product.id and encoder_version = $5::text limit 1
+) as embedded on true
+order by page.transaction, page.position;
