@@ -16,8 +16,8 @@ from deployments.search import SearchDeployment
 
 def app(args: GraphConfig) -> Application:
     """Return the application that *args* describe."""
-    search = SearchDeployment.bind(args.retrieval)
-    recommendation = RecommendationDeployment.bind(args.retrieval)
+    search = SearchDeployment.bind(args)
+    recommendation = RecommendationDeployment.bind(args)
     ranking = RankingDeployment.bind()
-    ingestion = IngestionDeployment.bind()
+    ingestion = IngestionDeployment.bind(args)
     return GatewayDeployment.bind(search, recommendation, ranking, ingestion, args)

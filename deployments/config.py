@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from retrieval.config import RetrievalConfig
+from storage.config import StorageConfig
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 
@@ -46,6 +47,7 @@ class GraphConfig(BaseModel):
 
     gateway: GatewayConfig = GatewayConfig()
     retrieval: RetrievalConfig = RetrievalConfig()
+    storage: StorageConfig = StorageConfig()
 
     @property
     def version(self) -> str:

@@ -49,7 +49,7 @@ class GatewayDeployment:
     ) -> None:
         self._config = config
         self._ingestion = ingestion
-        self._database = await open_database("gateway")
+        self._database = await open_database("gateway", config.storage)
         self._cache = open_cache()
         self._hydrator = Hydrator(self._database)
         self._reads = ReadPath(

@@ -10,6 +10,7 @@ from catalogue.events import Event
 from catalogue.impressions import Impression
 from catalogue.products import BatchProduct
 from catalogue.store import delete_product, insert_events, record_impressions, upsert_products
+from deployments.config import GraphConfig
 from deployments.options import INNER
 from deployments.stores import open_database
 
@@ -18,8 +19,8 @@ from deployments.stores import open_database
 class IngestionDeployment:
     """Holds a database pool; every method returns after the commit or not at all."""
 
-    async def __init__(self) -> None:  # type: ignore[misc]  # Serve awaits it
-        self._database = await open_database("ingestion")
+    async def __init__(self, config: GraphConfig) -> None:  # type: ignore[misc]  # Serve awaits it
+        self._database = await open_database("ingestion", config.storage)
 
     async def put_products(self, products: list[BatchProduct]) -> int:
         """Write *products*; return how many were not already as sent."""

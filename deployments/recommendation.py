@@ -10,9 +10,9 @@ from artifacts.store import ArtifactStore
 from contracts.candidates import Profile, Retrieval
 from contracts.requests import RecommendationRequest
 from deployments.artifact_watch import artifact_status, watch_embeddings, watch_factors
+from deployments.config import GraphConfig
 from deployments.options import INNER
 from deployments.stores import open_cache, open_database
-from retrieval.config import RetrievalConfig
 from retrieval.recommendation import RecommendationRetrieval
 
 WARM_UP_S = 5.0
@@ -22,14 +22,14 @@ WARM_UP_S = 5.0
 class RecommendationDeployment:
     """Holds the factor model and the embedding index; retrieves candidates only."""
 
-    async def __init__(self, config: RetrievalConfig) -> None:  # type: ignore[misc]  # Serve awaits it
+    async def __init__(self, config: GraphConfig) -> None:  # type: ignore[misc]  # Serve awaits it
         store = ArtifactStore.from_environment()
         self._factors = await watch_factors(store)
         self._embeddings = await watch_embeddings(store)
         self._retrieval = RecommendationRetrieval(
-            await open_database("recommendation"),
+            await open_database("recommendation", config.storage),
             open_cache(),
-            config,
+            config.retrieval,
             factors=self._factors,
             embeddings=self._embeddings,
         )

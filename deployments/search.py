@@ -10,9 +10,9 @@ from artifacts.store import ArtifactStore
 from contracts.candidates import Retrieval
 from contracts.requests import SearchRequest
 from deployments.artifact_watch import artifact_status, watch_embeddings
+from deployments.config import GraphConfig
 from deployments.options import INNER
 from deployments.stores import open_database
-from retrieval.config import RetrievalConfig
 from retrieval.search import SearchRetrieval
 
 WARM_UP_S = 5.0
@@ -22,10 +22,10 @@ WARM_UP_S = 5.0
 class SearchDeployment:
     """Holds the embedding index and a database pool; retrieves candidates only."""
 
-    async def __init__(self, config: RetrievalConfig) -> None:  # type: ignore[misc]  # Serve awaits it
-        self._database = await open_database("search")
+    async def __init__(self, config: GraphConfig) -> None:  # type: ignore[misc]  # Serve awaits it
+        self._database = await open_database("search", config.storage)
         self._embeddings = await watch_embeddings(ArtifactStore.from_environment())
-        self._retrieval = SearchRetrieval(self._database, self._embeddings, config)
+        self._retrieval = SearchRetrieval(self._database, self._embeddings, config.retrieval)
         # The first query opens connections and touches the whole index; no client should wait for that.
         await self._retrieval.retrieve(SearchRequest(q="warm up"), timeout_s=WARM_UP_S)
 

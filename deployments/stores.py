@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from storage.cache import Cache
+from storage.config import StorageConfig
 from storage.database import Database
 from storage.settings import StorageSettings
 
 
-async def open_database(application: str) -> Database:
+async def open_database(application: str, config: StorageConfig) -> Database:
     """Return the process's database, from the settings in the environment; it keeps trying while servers are down."""
-    database = Database(StorageSettings.from_environment(), application=f"shortlist-{application}")
+    database = Database(StorageSettings.from_environment(), application=f"shortlist-{application}", config=config)
     await database.start()
     return database
 

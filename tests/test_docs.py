@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from deployments.config import GatewayConfig, GraphConfig
 from ranking.config import RankingConfig
 from retrieval.config import RetrievalConfig
+from storage.config import StorageConfig
 
 ROOT = Path(__file__).parent.parent
 CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
@@ -24,12 +25,20 @@ def documented(section: str) -> dict[str, str]:
 class TestConfigurationPage:
     @pytest.mark.parametrize(
         ("section", "model"),
-        [("gateway", GatewayConfig), ("retrieval", RetrievalConfig), ("ranking", RankingConfig)],
+        [
+            ("gateway", GatewayConfig),
+            ("retrieval", RetrievalConfig),
+            ("storage", StorageConfig),
+            ("ranking", RankingConfig),
+        ],
     )
     def test_describes_every_field_and_no_other(self, section: str, model: type[BaseModel]) -> None:
         assert documented(section).keys() == model.model_fields.keys()
 
-    @pytest.mark.parametrize(("section", "model"), [("gateway", GatewayConfig), ("retrieval", RetrievalConfig)])
+    @pytest.mark.parametrize(
+        ("section", "model"),
+        [("gateway", GatewayConfig), ("retrieval", RetrievalConfig), ("storage", StorageConfig)],
+    )
     def test_gives_the_defaults_that_the_code_has(self, section: str, model: type[BaseModel]) -> None:
         defaults = {name: float(field.default) for name, field in model.model_fields.items()}
         assert {name: float(value) for name, value in documented(section).items()} == defaults
