@@ -16,6 +16,7 @@ from catalogue.impressions import Impression
 from catalogue.products import BatchProduct
 from contracts.answers import Answer
 from contracts.requests import RecommendationRequest, SearchRequest
+from contracts.writes import Deleted, EventsAdded, Written
 from deployments.config import GraphConfig
 from deployments.hop import HopFailed, call
 from deployments.http.api import http_api
@@ -89,18 +90,20 @@ class GatewayDeployment:
         except DatabaseUnavailable as error:
             raise unavailable("The catalogue", cause=cause_of(error)) from error
 
-    async def put_products(self, products: list[BatchProduct]) -> int:
-        """Write products; return how many changed."""
-        return int(await self._write("put_products", products))
+    async def put_products(self, products: list[BatchProduct]) -> Written:
+        """Write products; return after the commit."""
+        written: Written = await self._write("put_products", products)
+        return written
 
-    async def delete_product(self, product_id: str) -> bool:
-        """Delete a product; return whether it was there."""
-        return bool(await self._write("delete_product", product_id))
+    async def delete_product(self, product_id: str) -> Deleted:
+        """Delete a product; return after the commit."""
+        deleted: Deleted = await self._write("delete_product", product_id)
+        return deleted
 
-    async def add_events(self, events: list[Event]) -> tuple[int, int]:
-        """Write events; return how many were new and how many were there already."""
-        accepted, duplicates = await self._write("add_events", events)
-        return accepted, duplicates
+    async def add_events(self, events: list[Event]) -> EventsAdded:
+        """Write events; return after the commit."""
+        added: EventsAdded = await self._write("add_events", events)
+        return added
 
     async def sample_users(self, limit: int) -> list[str]:
         """Return users with many events."""
@@ -159,6 +162,12 @@ class GatewayDeployment:
         await self._reads.searched(SearchRequest(q="warm up", user_id="nobody", timeout_ms=5000), offset=0)
 
     async def _write(self, method: str, argument: object) -> Any:  # noqa: ANN401 - the method's own answer
+        """
+        Return what ingestion acknowledges. It is asked once: only the client knows whether a second time does harm.
+
+        Raises:
+            Problem: 503, nothing was acknowledged; it may have been written all the same.
+        """
         try:
             return await call(self._ingestion, method, argument, timeout_s=self._config.gateway.write_timeout_s)
         except HopFailed as failure:

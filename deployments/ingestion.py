@@ -10,6 +10,7 @@ from catalogue.events import Event
 from catalogue.impressions import Impression
 from catalogue.products import BatchProduct
 from catalogue.store import delete_product, insert_events, record_impressions, upsert_products
+from contracts.writes import Deleted, EventsAdded, Written
 from deployments.config import GraphConfig
 from deployments.options import INNER
 from deployments.stores import open_database
@@ -22,21 +23,23 @@ class IngestionDeployment:
     async def __init__(self, config: GraphConfig) -> None:  # type: ignore[misc]  # Serve awaits it
         self._database = await open_database("ingestion", config.storage)
 
-    async def put_products(self, products: list[BatchProduct]) -> int:
-        """Write *products*; return how many were not already as sent."""
+    async def put_products(self, products: list[BatchProduct]) -> Written:
+        """Write *products*."""
         async with self._database.transaction() as connection:
-            return await upsert_products(connection, products)
+            changed = await upsert_products(connection, products)
+        return Written(changed, await self._database.consistency_token())
 
-    async def delete_product(self, product_id: str) -> bool:
-        """Delete a product; return whether it was there."""
+    async def delete_product(self, product_id: str) -> Deleted:
+        """Delete a product."""
         async with self._database.transaction() as connection:
-            return await delete_product(connection, product_id)
+            existed = await delete_product(connection, product_id)
+        return Deleted(existed, await self._database.consistency_token())
 
-    async def add_events(self, events: list[Event]) -> tuple[int, int]:
-        """Write *events*; return how many were new and how many were there already."""
+    async def add_events(self, events: list[Event]) -> EventsAdded:
+        """Write *events*."""
         async with self._database.transaction() as connection:
             inserted = await insert_events(connection, events)
-        return inserted.accepted, inserted.duplicates
+        return EventsAdded(inserted.accepted, inserted.duplicates, await self._database.consistency_token())
 
     async def record_impressions(self, impressions: list[Impression]) -> None:
         """Write what answers showed."""

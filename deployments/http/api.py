@@ -1,7 +1,6 @@
 """The HTTP interface: routes and nothing else. What is behind them is a ``Shop``."""
 
 # FastAPI reads these annotations at run time.
-import asyncio
 import time
 from typing import Annotated, Any
 
@@ -16,11 +15,12 @@ from starlette.responses import Response
 from catalogue.events import Event
 from catalogue.products import BatchProduct, ProductWrite
 from contracts.answers import Answer
+from contracts.consistency import PATTERN
 from contracts.requests import ReadRequest, RecommendationRequest, SearchRequest
 from contracts.text import Id
-from deployments.http.batches import batch, json_body, validated
+from deployments.http.batches import JSON, LINES, batch_body, json_body, validated
 from deployments.http.bodies import answer_body, degraded_header
-from deployments.http.consistency import PARAMETER, after_write
+from deployments.http.consistency import HEADER, PARAMETER, after_write
 from deployments.http.cursor import Cursor, next_cursor
 from deployments.http.guard import Guard
 from deployments.http.openapi import as_problems
@@ -37,7 +37,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     for status, text in (
         (400, "The body cannot be parsed."),
         (413, "The body is too large."),
-        (415, "The body is not application/json."),
+        (415, "The body is not application/json (or, of a batch, application/x-ndjson)."),
         (422, "A field is not valid."),
         (429, "Too many requests at once."),
         (503, "A part is down and nothing stands in for it."),
@@ -50,6 +50,12 @@ READ_HEADERS: dict[int | str, dict[str, Any]] = {
             "Cache-Status": {"schema": {"type": "string"}, "description": "RFC 9211: hit, or why not."},
             "X-Degraded": {"schema": {"type": "string"}, "description": "`stage=cause` pairs; absent when healthy."},
         }
+    }
+}
+WRITE_HEADERS: dict[str, Any] = {
+    HEADER: {
+        "schema": {"type": "string", "pattern": PATTERN},
+        "description": "Send it with a read that must see this write; absent where the primary could not say.",
     }
 }
 NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"model": ProblemBody, "description": "No such product."}}
@@ -109,7 +115,11 @@ def _add_reads(app: FastAPI, shop: Shop) -> None:
 
 
 def _add_products(app: FastAPI, shop: Shop) -> None:
-    documented: dict[str, Any] = {"response_model": ProductsWritten, "responses": PROBLEMS, "tags": ["products"]}
+    documented: dict[str, Any] = {
+        "response_model": ProductsWritten,
+        "responses": PROBLEMS | {200: {"headers": WRITE_HEADERS}},
+        "tags": ["products"],
+    }
     no_query = [Depends(_no_query)]
 
     @app.get(
@@ -134,8 +144,8 @@ def _add_products(app: FastAPI, shop: Shop) -> None:
             product = written.named(product_id)
         except ValueError as error:
             raise invalid([{"field": "id", "message": str(error)}]) from error
-        changed = await shop.put_products([product])
-        return _json(_written(http, accepted=1, changed=changed))
+        done = await shop.put_products([product])
+        return _json(_written(http, accepted=1, changed=done.changed), token=done.token)
 
     @app.post(
         "/v1/products",
@@ -145,21 +155,26 @@ def _add_products(app: FastAPI, shop: Shop) -> None:
         **documented,
     )
     async def post_products(http: Request) -> Response:
-        products = await asyncio.to_thread(batch, BatchProduct, await json_body(http), key="products")
-        changed = await shop.put_products(products.items)
-        accepted = len(products.items)
-        return _json(
-            _written(http, accepted=accepted, changed=changed, rejected=products.rejected, errors=products.errors),
+        products = await batch_body(BatchProduct, http, key="products")
+        done = await shop.put_products(products.items)
+        body = _written(
+            http,
+            accepted=len(products.items),
+            changed=done.changed,
+            rejected=products.rejected,
+            errors=products.errors,
         )
+        return _json(body, token=done.token)
 
     @app.delete(
         "/v1/products/{product_id:path}", summary="Delete a product", dependencies=no_query, status_code=204,
-        tags=["products"], responses=NOT_FOUND | PROBLEMS,
+        tags=["products"], responses=NOT_FOUND | PROBLEMS | {204: {"headers": WRITE_HEADERS}},
     )  # fmt: skip
     async def delete_product(product_id: Id) -> Response:
-        if not await shop.delete_product(product_id):
+        done = await shop.delete_product(product_id)
+        if not done.existed:
             raise not_found(product_id)
-        return Response(status_code=204)
+        return Response(status_code=204, headers=_token(done.token))
 
 
 def _add_events(app: FastAPI, shop: Shop) -> None:
@@ -169,15 +184,15 @@ def _add_events(app: FastAPI, shop: Shop) -> None:
         status_code=202,
         dependencies=[Depends(_no_query)],
         response_model=EventsWritten,
-        responses=PROBLEMS,
+        responses=PROBLEMS | {202: {"headers": WRITE_HEADERS}},
         tags=["events"],
         openapi_extra=_batch_body(Event, "events"),
     )
     async def post_events(http: Request) -> Response:
-        events = await asyncio.to_thread(batch, Event, await json_body(http), key="events")
-        accepted, duplicates = await shop.add_events(events.items)
-        body = {"request_id": http.state.request_id, "accepted": accepted, "duplicates": duplicates}
-        return _json(body | {"rejected": events.rejected, "errors": events.errors}, status=202)
+        events = await batch_body(Event, http, key="events")
+        done = await shop.add_events(events.items)
+        body = {"request_id": http.state.request_id, "accepted": done.accepted, "duplicates": done.duplicates}
+        return _json(body | {"rejected": events.rejected, "errors": events.errors}, status=202, token=done.token)
 
 
 def _add_health(app: FastAPI, shop: Shop) -> None:
@@ -273,8 +288,12 @@ def _written(http: Request, *, accepted: int, changed: int, rejected: int = 0, e
     }
 
 
-def _json(body: dict[str, Any], *, status: int = 200) -> Response:
-    return Response(orjson.dumps(body), status_code=status, media_type="application/json")
+def _json(body: dict[str, Any], *, status: int = 200, token: str | None = None) -> Response:
+    return Response(orjson.dumps(body), status_code=status, media_type=JSON, headers=_token(token))
+
+
+def _token(token: str | None) -> dict[str, str]:
+    return {} if token is None else {HEADER: token}
 
 
 async def _no_query(_: Annotated[NoQuery, Query()]) -> None:
@@ -301,7 +320,14 @@ def _body(model: type[BaseModel]) -> dict[str, Any]:
 def _batch_body(model: type[BaseModel], key: str) -> dict[str, Any]:
     items = {"type": "array", "minItems": 1, "items": _schema(model)}
     schema = {"type": "object", "required": [key], "additionalProperties": False, "properties": {key: items}}
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+    lines = {
+        "type": "string",
+        "contentMediaType": JSON,
+        "contentSchema": _schema(model),
+        "description": f"One object a line; blank lines are passed over. Also taken as {' and '.join(LINES[1:])}.",
+    }
+    content = {JSON: {"schema": schema}, LINES[0]: {"schema": lines}}
+    return {"requestBody": {"required": True, "content": content}}
 
 
 def _schema(model: type[BaseModel]) -> dict[str, Any]:

@@ -88,7 +88,9 @@ class _Bounded:
 
 
 def _too_large(max_bytes: int) -> Problem:
-    return Problem(413, "body_too_large", f"The body is larger than {max_bytes} bytes. Send it in smaller batches.")
+    detail = f"The body is larger than {max_bytes} bytes. Send it in smaller batches."
+    wrong = {"field": "body", "message": f"must be at most {max_bytes} bytes"}
+    return Problem(413, "body_too_large", detail, errors=[wrong])
 
 
 def _request_id(scope: Scope) -> str:

@@ -41,7 +41,8 @@ class Problem(Exception):
         status: HTTP status.
         code: Short, stable, for programs.
         detail: One sentence for people: what is wrong and what to do.
-        errors: One entry a wrong field: ``{"field": ..., "message": ...}``, with ``index`` where there is one.
+        errors: One entry a wrong field: ``{"field": ..., "message": ...}``, with the item's ``index`` or ``line`` in a
+            batch.
         retry_after_s: Seconds after which a retry makes sense.
         extra: Further members of the document.
     """
@@ -89,7 +90,8 @@ def invalid(errors: Sequence[Mapping[str, Any]], *, code: str = "invalid") -> Pr
     """The problem of fields that do not validate; the first one is in the detail."""
     first = errors[0]
     more = f" ({len(errors) - 1} more in errors)" if len(errors) > 1 else ""
-    return Problem(422, code, f"{first['field']}: {first['message']}{more}", errors=errors)
+    place = ", ".join(filter(None, [f"line {first['line']}" if "line" in first else "", first["field"]]))
+    return Problem(422, code, f"{place}: {first['message']}{more}", errors=errors)
 
 
 def not_found(product_id: str) -> Problem:

@@ -100,10 +100,11 @@ class ReadBody(_Exact):
 
 
 class ItemError(_Exact):
-    """One wrong field of one item of a batch."""
+    """One wrong field of one item of a batch: ``index`` or ``line`` says which item, never both."""
 
-    index: Annotated[int, Field(description="The item's place in the batch, from 0.")]
-    field: str
+    index: Annotated[int | None, Field(ge=0, description="The item's place in a JSON list, from 0.")] = None
+    line: Annotated[int | None, Field(ge=1, description="The item's line in a body of lines, from 1.")] = None
+    field: Annotated[str, Field(description="Empty where the item is no JSON object.")]
     message: str
 
 
@@ -137,4 +138,7 @@ class ProblemBody(BaseModel):
     code: str
     request_id: str
     retryable: bool
-    errors: list[dict[str, Any]]
+    errors: Annotated[
+        list[dict[str, Any]],
+        Field(description="Each wrong field: `field` and `message`, with the item's `index` or `line` in a batch."),
+    ]

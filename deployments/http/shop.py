@@ -9,6 +9,7 @@ from catalogue.events import Event
 from catalogue.products import BatchProduct
 from contracts.answers import Answer
 from contracts.requests import RecommendationRequest, SearchRequest
+from contracts.writes import Deleted, EventsAdded, Written
 
 
 class Shop(Protocol):
@@ -26,14 +27,14 @@ class Shop(Protocol):
     async def product(self, product_id: str) -> Mapping[str, Any] | None:
         """Return a product, or None."""
 
-    async def put_products(self, products: list[BatchProduct]) -> int:
-        """Write products; return how many changed."""
+    async def put_products(self, products: list[BatchProduct]) -> Written:
+        """Write products; return after the commit."""
 
-    async def delete_product(self, product_id: str) -> bool:
-        """Delete a product; return whether it was there."""
+    async def delete_product(self, product_id: str) -> Deleted:
+        """Delete a product; return after the commit."""
 
-    async def add_events(self, events: list[Event]) -> tuple[int, int]:
-        """Write events; return how many were new and how many were there already."""
+    async def add_events(self, events: list[Event]) -> EventsAdded:
+        """Write events; return after the commit."""
 
     async def sample_users(self, limit: int) -> list[str]:
         """Return users with many events."""

@@ -16,6 +16,7 @@ from contracts.ranked import RankRequest
 from contracts.requests import ReadRequest, RecommendationRequest, SearchRequest
 from contracts.stages import Stage
 from contracts.versions import Freshness, Versions
+from contracts.writes import Deleted, EventsAdded, Written
 from ranking.rankers import WeightedRanker
 
 
@@ -29,6 +30,7 @@ class MemoryShop:
         self.versions = Versions(index="i1")
         self.answered = True
         self.is_ready = True
+        self.token: str | None = "1-0/3A5F2B0"
         self.asked: list[ReadRequest] = []
         self.shown_ids: dict[str, list[str]] = {}
 
@@ -45,19 +47,19 @@ class MemoryShop:
     async def product(self, product_id: str) -> Mapping[str, Any] | None:
         return self._view(product_id) if product_id in self.products else None
 
-    async def put_products(self, products: list[BatchProduct]) -> int:
+    async def put_products(self, products: list[BatchProduct]) -> Written:
         changed = sum(self.products.get(product.id) != product for product in products)
         self.products |= {product.id: product for product in products}
-        return changed
+        return Written(changed, self.token)
 
-    async def delete_product(self, product_id: str) -> bool:
-        return self.products.pop(product_id, None) is not None
+    async def delete_product(self, product_id: str) -> Deleted:
+        return Deleted(self.products.pop(product_id, None) is not None, self.token)
 
-    async def add_events(self, events: list[Event]) -> tuple[int, int]:
+    async def add_events(self, events: list[Event]) -> EventsAdded:
         fresh = {event.id or str(len(self.events) + number): event for number, event in enumerate(events)}
         new = fresh.keys() - self.events.keys()
         self.events |= fresh
-        return len(new), len(events) - len(new)
+        return EventsAdded(len(new), len(events) - len(new), self.token)
 
     async def sample_users(self, limit: int) -> list[str]:
         return [str(number) for number in range(limit)]

@@ -114,6 +114,11 @@ class TestSearch:
         assert response.status_code == 400
         assert problem(response)["code"] == "malformed"
 
+    async def test_the_line_that_is_not_json_is_named(self, client: httpx.AsyncClient) -> None:
+        headers = {"content-type": "application/json"}
+        response = await client.post("/v1/search", content=b'{"q": "a",\n "limit": }', headers=headers)
+        assert [(error["line"], error["field"]) for error in problem(response)["errors"]] == [(2, "")]
+
     async def test_another_media_type_is_refused(self, client: httpx.AsyncClient) -> None:
         response = await client.post("/v1/search", content=b"q=a", headers={"content-type": "text/plain"})
         assert problem(response)["status"] == 415
@@ -279,6 +284,19 @@ class TestProducts:
         assert response.status_code == 422
         assert problem(response)["errors"][0]["field"] == "products[0].title"
 
+    async def test_what_is_no_object_is_named_by_its_place(self, client: httpx.AsyncClient) -> None:
+        batch = [{"id": "a", "title": "A"}, 7, ["b"]]
+        body = (await client.post("/v1/products", json=batch)).json()
+        wrong = {"field": "", "message": "must be a JSON object"}
+        assert (body["accepted"], body["errors"]) == (1, [{"index": 1, **wrong}, {"index": 2, **wrong}])
+        refused = problem(await client.post("/v1/products", json=batch[1:]))
+        assert [error["field"] for error in refused["errors"]] == ["products[0]", "products[1]"]
+
+    async def test_of_a_field_given_twice_the_last_counts(self, client: httpx.AsyncClient, shop: MemoryShop) -> None:
+        headers = {"content-type": "application/json"}
+        await client.put("/v1/products/p9", content=b'{"title": "One", "title": "Two"}', headers=headers)
+        assert shop.products["p9"].title == "Two"
+
     async def test_a_deleted_product_is_gone(self, client: httpx.AsyncClient) -> None:
         assert (await client.delete("/v1/products/p1")).status_code == 204
         assert problem(await client.get("/v1/products/p1"))["code"] == "not_found"
@@ -317,6 +335,23 @@ class TestEvents:
     ) -> None:
         response = await client.post("/v1/events", json={"events": [event]})
         assert problem(response)["errors"][0]["field"] == f"events[0].{field}"
+
+
+class TestConsistencyToken:
+    async def test_every_write_returns_one(self, client: httpx.AsyncClient, shop: MemoryShop) -> None:
+        event = {"user_id": "u", "product_id": "p1", "type": "view"}
+        answers = [
+            await client.put("/v1/products/p9", json={"title": "Nine"}),
+            await client.post("/v1/products", json=[{"id": "p9", "title": "Nine"}]),
+            await client.post("/v1/events", json=[event]),
+            await client.delete("/v1/products/p9"),
+        ]
+        assert [answer.headers["x-consistency-token"] for answer in answers] == [shop.token] * 4
+
+    async def test_it_is_absent_where_the_primary_cannot_say(self, client: httpx.AsyncClient, shop: MemoryShop) -> None:
+        shop.token = None
+        answer = await client.put("/v1/products/p9", json={"title": "Nine"})
+        assert (answer.status_code, "x-consistency-token" in answer.headers) == (200, False)
 
 
 class TestGuard:
@@ -409,6 +444,9 @@ class TestDocument:
                     assert set(response.get("content", {expected: {}})) == {expected}
                 for body in operation.get("requestBody", {}).get("content", {}).values():
                     Draft202012Validator.check_schema(body["schema"])
+        for path in ("/v1/products", "/v1/events"):
+            bodies = document["paths"][path]["post"]["requestBody"]["content"]
+            assert set(bodies) == {"application/json", "application/x-ndjson"}
 
     async def test_the_documentation_page_needs_nothing_from_elsewhere(self, client: httpx.AsyncClient) -> None:
         page = (await client.get("/docs")).text
