@@ -119,7 +119,9 @@ class ReadPath:
             deadline,
         )
         read, stage = await run_stage(
-            "hydrate", self.hydrator.products([hit.product_id for hit in page.hits]), timeout_s=deadline.left_s()
+            "hydrate",
+            self.hydrator.products([hit.product_id for hit in page.hits], request=request),
+            timeout_s=deadline.left_s(),
         )
         stages = [*retrieval.stages, ranked]
         if read is None:

@@ -26,9 +26,10 @@ class RecommendationDeployment:
         store = ArtifactStore.from_environment()
         self._factors = await watch_factors(store)
         self._embeddings = await watch_embeddings(store)
+        self._cache = open_cache()
         self._retrieval = RecommendationRetrieval(
             await open_database("recommendation", config.storage),
-            open_cache(),
+            self._cache,
             config.retrieval,
             factors=self._factors,
             embeddings=self._embeddings,

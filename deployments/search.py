@@ -12,7 +12,7 @@ from contracts.requests import SearchRequest
 from deployments.artifact_watch import artifact_status, watch_embeddings
 from deployments.config import GraphConfig
 from deployments.options import INNER
-from deployments.stores import open_database
+from deployments.stores import open_cache, open_database
 from retrieval.search import SearchRetrieval
 
 WARM_UP_S = 5.0
@@ -24,8 +24,9 @@ class SearchDeployment:
 
     async def __init__(self, config: GraphConfig) -> None:  # type: ignore[misc]  # Serve awaits it
         self._database = await open_database("search", config.storage)
+        self._cache = open_cache()
         self._embeddings = await watch_embeddings(ArtifactStore.from_environment())
-        self._retrieval = SearchRetrieval(self._database, self._embeddings, config.retrieval)
+        self._retrieval = SearchRetrieval(self._database, self._embeddings, config.retrieval, cache=self._cache)
         # The first query opens connections and touches the whole index; no client should wait for that.
         await self._retrieval.retrieve(SearchRequest(q="warm up"), timeout_s=WARM_UP_S)
 

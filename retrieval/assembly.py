@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 
 from artifacts.active import Loaded
-from contracts.candidates import Profile, Retrieval, Retrieved
+from contracts.candidates import Profile, Retrieval, Retrieved, RetrieverName
 from contracts.deadline import Deadline
 from contracts.requests import ReadRequest
 from contracts.stages import Stage
 from contracts.versions import Versions
+from retrieval.epoch import Epoch
 from retrieval.fusion import fuse
-from retrieval.hydration import Hydrator, without_features
-from retrieval.reads import read_freshness, read_stage
+from retrieval.hydration import Hydrated, Hydrator, without_features
+from retrieval.reads import one_database, read_freshness, read_stage
 from retrieval.stage_run import run_stage
 from storage.database import ReadSource
+
+# Retrievers whose revisions come with the rows, and not from a copy that follows the database.
+READ_FROM_THE_DATABASE: frozenset[RetrieverName] = frozenset({"keyword", "popular"})
 
 
 @dataclass(slots=True)
@@ -29,7 +34,9 @@ class Found:
     Attributes:
         lists: The lists to fuse.
         stages: What each retriever did.
-        sources: The databases that answered.
+        epoch: What of the catalogue its reads saw, at least; None if that could not be read.
+        sources: The databases that answered about the catalogue.
+        cache_down: Whether the cache failed already, so that it need not be waited for again.
         answered: Whether any retriever could be asked.
         relevance: Whether the fused score is relevance to a query or to given products.
         profile: The user, where the request names one.
@@ -39,7 +46,9 @@ class Found:
 
     lists: list[Retrieved] = field(default_factory=list)
     stages: list[Stage] = field(default_factory=list)
+    epoch: Epoch | None = None
     sources: list[ReadSource] = field(default_factory=list)
+    cache_down: bool = False
     answered: bool = False
     relevance: bool = False
     profile: Profile | None = None
@@ -64,7 +73,14 @@ async def assemble(
     fused = fuse(found.lists, k=rrf_k)
     hydrated, stage = await run_stage(
         "hydrate",
-        hydrator.candidates(fused, request=request, relevance=found.relevance),
+        hydrator.candidates(
+            fused,
+            request=request,
+            relevance=found.relevance,
+            epoch=found.epoch,
+            revisions=_revisions(found.lists),
+            cached=not found.cache_down,
+        ),
         timeout_s=deadline.left_s(),
     )
     sources = [*found.sources, *(hydrated.sources if hydrated else ())]
@@ -76,16 +92,39 @@ async def assemble(
         candidates=candidates,
         truncated=any(retrieved.truncated for retrieved in found.lists),
         answered=found.answered and not unfiltered,
-        stages=[*found.stages, read_stage(stage, hydrated.sources) if hydrated else stage],
-        versions=Versions(
-            index=found.index.version if found.index else None,
-            changes=hydrated.changes if hydrated else None,
-            vocabulary=hydrated.vocabulary if hydrated else None,
-            popularity=hydrated.popularity_version if hydrated else None,
-            cf=found.cf.version if found.cf else None,
-        ),
+        stages=[*found.stages, *(_hydration_stages(hydrated, stage) if hydrated else [stage])],
+        versions=_versions(found, hydrated.epoch if hydrated else None, sources),
         freshness=read_freshness(sources, index_age_s=_age_s(found.index)),
         profile=found.profile,
+    )
+
+
+def _revisions(lists: Sequence[Retrieved]) -> dict[str, int]:
+    """The revision of each product that a list knows one of; from the list that was read last, where they differ."""
+    return {
+        product_id: revision
+        for retrieved in sorted(lists, key=lambda retrieved: retrieved.retriever in READ_FROM_THE_DATABASE)
+        for product_id, revision in retrieved.revisions.items()
+    }
+
+
+def _hydration_stages(hydrated: Hydrated, stage: Stage) -> list[Stage]:
+    stage = read_stage(stage, hydrated.sources)
+    if hydrated.from_cache:
+        stage = replace(stage, source=f"redis+{stage.source}" if hydrated.sources else "redis")
+    return [stage, hydrated.cache] if hydrated.cache else [stage]
+
+
+def _versions(found: Found, epoch: Epoch | None, sources: Sequence[ReadSource]) -> Versions:
+    """The versions; no one position of the catalogue where its reads were answered by several databases."""
+    versions = Versions(index=found.index.version if found.index else None, cf=found.cf.version if found.cf else None)
+    if epoch is None:
+        return versions
+    return replace(
+        versions,
+        changes=epoch.changes if one_database(sources) else None,
+        vocabulary=epoch.vocabulary,
+        popularity=epoch.popularity,
     )
 
 

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-import asyncpg
 import numpy as np
 
 from contracts.candidates import Candidates
 from contracts.requests import ReadRequest
+from contracts.stages import Stage
+from retrieval.epoch import Epoch, read_epoch
+from retrieval.feature_cache import FeatureCache
 from retrieval.fusion import Fused
-from retrieval.money import exact
+from retrieval.product_features import ProductFeatures, still_shown
 from retrieval.product_view import product_view
+from retrieval.reads import cache_down
+from storage.cache import Cache
 from storage.database import Database, ReadSource
-from storage.errors import DatabaseUnavailable
+from storage.errors import CacheUnavailable, DatabaseUnavailable
+
+Value = TypeVar("Value")
 
 # Most seconds for one product from one server, so that a frozen one is passed by.
 ONE_PRODUCT_S = 1.0
@@ -25,65 +32,108 @@ ONE_PRODUCT_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Hydrated:
-    """Candidates with their features, and what the reads said: position, versions and databases."""
+    """
+    Candidates with their features, and what the reads said.
+
+    Attributes:
+        candidates: Those that exist and pass the request's filters.
+        epoch: What of the catalogue the reads saw, at least.
+        sources: The databases that answered; none where the cache knew everything.
+        from_cache: Whether any feature came from the cache.
+        cache: How the cache failed; None if it did not.
+    """
 
     candidates: Candidates
-    changes: str
-    vocabulary: str
-    popularity_version: str | None
+    epoch: Epoch
     sources: tuple[ReadSource, ...]
+    from_cache: bool
+    cache: Stage | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Values(Generic[Value]):
+    """One kind of feature by product id, where it came from and how the cache failed."""
+
+    values: dict[str, Value]
+    sources: tuple[ReadSource, ...] = ()
+    from_cache: bool = False
+    failure: Stage | None = None
 
 
 class Hydrator:
-    """Reads what ranking and the response need of products."""
+    """
+    Reads what ranking and the response need of products.
 
-    def __init__(self, database: Database) -> None:
+    Args:
+        database: Knows everything.
+        cache: May know features already; None in a process that reads attributes only.
+    """
+
+    def __init__(self, database: Database, cache: Cache | None = None) -> None:
         self._database = database
+        self._cache = FeatureCache(cache) if cache is not None and cache.configured else None
 
-    async def candidates(self, fused: Fused, *, request: ReadRequest, relevance: bool) -> Hydrated:
+    async def candidates(
+        self,
+        fused: Fused,
+        *,
+        request: ReadRequest,
+        relevance: bool,
+        epoch: Epoch | None = None,
+        revisions: Mapping[str, int] | None = None,
+        cached: bool = True,
+    ) -> Hydrated:
         """
         Return the fused products that exist and pass the request's filters, with their features.
 
         Args:
             fused: Products and where each retriever placed them.
-            request: Its filters are applied.
+            request: Its filters are applied. With a consistency token everything is read from the database.
             relevance: Whether the fused score is relevance to a query; else ``search`` is absent.
+            epoch: What the retrievers saw, at least; None if that is not known yet.
+            revisions: By product id, as far as the retrievers know them; only for these can the cache know features.
+            cached: Whether to look in the cache.
 
         Raises:
-            DatabaseUnavailable: neither a read replica nor the primary answers.
+            DatabaseUnavailable: what the cache does not know cannot be read.
         """
-        products, popularity, active, position = await asyncio.gather(
-            self._database.fetch("product_features", fused.product_ids),
-            self._database.fetch("popularity_features", fused.product_ids),
-            self._database.fetch("active_popularity_version"),
-            self._database.fetch("catalogue_position"),
+        after = request.consistency_token
+        sources: tuple[ReadSource, ...] = ()
+        if epoch is None:
+            epoch, source = await read_epoch(self._database, after=after)
+            sources = (source,)
+        cache = self._cache if cached and after is None else None
+        features, popularity = await asyncio.gather(
+            self._features(fused.product_ids, revisions or {}, cache=cache, after=after),
+            self._popularity(fused.product_ids, epoch.popularity, cache=cache, after=after),
         )
-        version = active.records[0]["version"] if active.records else None
-        window_end = active.records[0]["window_end"] if active.records else datetime.now(UTC)
         return Hydrated(
             candidates=_with_features(
                 fused,
-                {row["product_id"]: row for row in products.records if _passes(row, request)},
-                {row["product_id"]: row["popularity"] for row in popularity.records},
-                window_end=window_end,
+                {product_id: product for product_id, product in features.values.items() if product.passes(request)},
+                popularity.values,
+                window_end=epoch.window_end or datetime.now(UTC),
                 relevance=relevance,
-                unseen_popularity=np.nan if version is None else 0.0,
             ),
-            changes=str(position.records[0]["seen"]),
-            vocabulary=str(position.records[0]["text_search_version"]),
-            popularity_version=version,
-            sources=(products.source, popularity.source, active.source, position.source),
+            epoch=epoch,
+            sources=(*sources, *features.sources, *popularity.sources),
+            from_cache=features.from_cache or popularity.from_cache,
+            cache=features.failure or popularity.failure,
         )
 
-    async def products(self, product_ids: Sequence[str]) -> tuple[dict[str, dict[str, Any]], ReadSource]:
+    async def products(
+        self, product_ids: Sequence[str], *, request: ReadRequest
+    ) -> tuple[dict[str, dict[str, Any]], ReadSource]:
         """
-        Return those *product_ids* that exist, as clients see them, by id; and the database that answered.
+        Return those *product_ids* that an answer to *request* may show, as clients see them, by id; and who answered.
+
+        They are read from a database, never from a cache, so that what they say is true now.
 
         Raises:
             DatabaseUnavailable: neither a read replica nor the primary answers.
         """
-        rows = await self._database.fetch("products_by_id", list(product_ids))
-        return {row["id"]: product_view(row) for row in rows.records}, rows.source
+        rows = await self._database.fetch("products_by_id", list(product_ids), after=request.consistency_token)
+        return {row["id"]: product_view(row) for row in still_shown(rows.records, request)}, rows.source
 
     async def product_as_written(self, product_id: str) -> dict[str, Any] | None:
         """
@@ -98,6 +148,43 @@ class Hydrator:
             rows = await self._database.fetch("products_by_id", [product_id], timeout_s=ONE_PRODUCT_S)
             records = rows.records
         return product_view(records[0]) if records else None
+
+    async def _features(
+        self, product_ids: Sequence[str], revisions: Mapping[str, int], *, cache: FeatureCache | None, after: str | None
+    ) -> _Values[ProductFeatures]:
+        found, failure = await _looked_up(cache.features(revisions) if cache else None)
+        missing = [product_id for product_id in product_ids if product_id not in found]
+        if not missing:
+            return _Values(found, from_cache=bool(found), failure=failure)
+        rows = await self._database.fetch("product_features", missing, after=after)
+        if cache and not failure:
+            await cache.keep_features(rows.records)
+        read = {row["product_id"]: ProductFeatures.of(row) for row in rows.records}
+        return _Values(found | read, (rows.source,), from_cache=bool(found), failure=failure)
+
+    async def _popularity(
+        self, product_ids: Sequence[str], version: str | None, *, cache: FeatureCache | None, after: str | None
+    ) -> _Values[float]:
+        if version is None:
+            return _Values({})
+        found, failure = await _looked_up(cache.popularity(product_ids, version) if cache else None)
+        missing = [product_id for product_id in product_ids if product_id not in found]
+        if not missing:
+            return _Values(found, from_cache=bool(found), failure=failure)
+        rows = await self._database.fetch("popularity_features", missing, after=after)
+        if cache and not failure:
+            await cache.keep_popularity(rows.records)
+        read = {row["product_id"]: row["popularity"] for row in rows.records}
+        return _Values(found | read, (rows.source,), from_cache=bool(found), failure=failure)
+
+
+async def _looked_up(look: Awaitable[dict[str, Value]] | None) -> tuple[dict[str, Value], Stage | None]:
+    """What the cache knows; nothing, and the stage that says why, if it does not answer."""
+    started = time.perf_counter()
+    try:
+        return (await look if look is not None else {}), None
+    except CacheUnavailable:
+        return {}, cache_down(started)
 
 
 def without_features(fused: Fused, *, relevance: bool) -> Candidates:
@@ -116,12 +203,11 @@ def without_features(fused: Fused, *, relevance: bool) -> Candidates:
 
 def _with_features(
     fused: Fused,
-    products: Mapping[str, asyncpg.Record],
+    products: Mapping[str, ProductFeatures],
     popularity: Mapping[str, float],
     *,
     window_end: datetime,
     relevance: bool,
-    unseen_popularity: float,
 ) -> Candidates:
     found = np.fromiter((product_id in products for product_id in fused.product_ids), np.bool_, len(fused.product_ids))
     bare = without_features(fused, relevance=relevance).only(found)
@@ -129,22 +215,9 @@ def _with_features(
     return Candidates(
         product_ids=bare.product_ids,
         search=bare.search,
-        popularity=np.array(
-            [popularity.get(product_id, unseen_popularity) for product_id in bare.product_ids], dtype=np.float64
-        ),
-        age_days=np.array([(window_end.date() - row["created_at"].date()).days for row in rows], dtype=np.float64),
-        in_stock=np.array([row["in_stock"] for row in rows], dtype=np.bool_),
-        hidden=np.array([row["hidden"] for row in rows], dtype=np.bool_),
+        popularity=np.array([popularity.get(product_id, np.nan) for product_id in bare.product_ids], dtype=np.float64),
+        age_days=np.array([(window_end.date() - row.created_at.date()).days for row in rows], dtype=np.float64),
+        in_stock=np.array([row.in_stock for row in rows], dtype=np.bool_),
+        hidden=np.array([row.hidden for row in rows], dtype=np.bool_),
         placings=bare.placings,
-    )
-
-
-def _passes(row: asyncpg.Record, request: ReadRequest) -> bool:
-    """Whether a product passes the request's filters; one without a price never passes a price bound."""
-    price = row["price"]
-    return (
-        (request.category is None or row["category"] == request.category)
-        and (request.price_min is None or (price is not None and price >= exact(request.price_min)))
-        and (request.price_max is None or (price is not None and price <= exact(request.price_max)))
-        and (request.in_stock is None or row["in_stock"] == request.in_stock)
     )

@@ -34,6 +34,7 @@ class KeywordRetriever:
             None if request.price_min is None else exact(request.price_min),
             None if request.price_max is None else exact(request.price_max),
             request.in_stock,
+            after=request.consistency_token,
         )
         retrieved = Retrieved(
             retriever="keyword",

@@ -1,7 +1,8 @@
-"""What a database read says about itself: its stage and its freshness."""
+"""What a read says about itself: its stage and its freshness."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -35,3 +36,14 @@ def read_freshness(sources: Sequence[ReadSource], *, index_age_s: int | None) ->
         replica_lag_ms=None if speaker.lag_ms is None else round(speaker.lag_ms),
         index_age_s=index_age_s,
     )
+
+
+def one_database(sources: Sequence[ReadSource]) -> bool:
+    """Whether one database answered all of these reads, so that a later one saw whatever an earlier one did."""
+    return len({source.name for source in sources}) == 1
+
+
+def cache_down(started: float) -> Stage:
+    """The stage of a cache that failed, asked at *started* (``perf_counter``): the database says the same instead."""
+    ms = round((time.perf_counter() - started) * 1000, 3)
+    return Stage("cache", status="fallback", fallback="database", cause="unavailable", ms=ms)

@@ -50,7 +50,7 @@ class RecommendationRetrieval:
         self._collaborative = CollaborativeRetriever(limit=config.collaborative_limit)
         self._similar = SimilarRetriever(limit=config.similar_limit, rrf_k=config.rrf_k)
         self._popular = PopularRetriever(database, cache, limit=config.popular_limit)
-        self._hydrator = Hydrator(database)
+        self._hydrator = Hydrator(database, cache)
         self._factors = factors
         self._embeddings = embeddings
         self._rrf_k = config.rrf_k
@@ -174,7 +174,9 @@ def _with_popular(
     if popular_list is None:
         found.stages = [*found.stages, *stages]
         return found
+    found.epoch = popular_list.epoch
     found.sources.extend(popular_list.sources)
+    found.cache_down = popular_list.cache.degraded
     found.answered = True
     has_candidates = any(retrieved.product_ids for retrieved in found.lists)
     if not has_candidates:

@@ -13,12 +13,14 @@ from contracts.requests import SearchRequest
 from contracts.stages import Stage
 from retrieval.assembly import Found, assemble
 from retrieval.config import RetrievalConfig
+from retrieval.epoch import read_epoch
 from retrieval.hydration import Hydrator
 from retrieval.keyword import KeywordRetriever
 from retrieval.reads import read_stage
 from retrieval.semantic import SemanticRetriever
 from retrieval.stage_run import not_requested, run_stage
-from storage.database import Database
+from storage.cache import Cache
+from storage.database import Database, ReadSource
 
 # What the retrievers may take of the time left, so that hydration still gets some.
 RETRIEVER_SHARE = 0.6
@@ -27,12 +29,25 @@ Outcome = tuple[Retrieved | None, Stage]
 
 
 class SearchRetrieval:
-    """The search half of retrieval: candidates only, no order."""
+    """
+    The search half of retrieval: candidates only, no order.
 
-    def __init__(self, database: Database, embeddings: ActiveArtifact[EmbeddingIndex], config: RetrievalConfig) -> None:
+    Args:
+        cache: Holds features of candidates; None in a process without one.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        embeddings: ActiveArtifact[EmbeddingIndex],
+        config: RetrievalConfig,
+        *,
+        cache: Cache | None = None,
+    ) -> None:
+        self._database = database
         self._keyword = KeywordRetriever(database, limit=config.keyword_limit)
         self._semantic = SemanticRetriever(embeddings, limit=config.semantic_limit, min_cosine=config.min_cosine)
-        self._hydrator = Hydrator(database)
+        self._hydrator = Hydrator(database, cache)
         self._embeddings = embeddings
         self._config = config
 
@@ -69,13 +84,19 @@ class SearchRetrieval:
 
     async def _by_keyword(self, request: SearchRequest, deadline: Deadline, found: Found) -> Outcome:
         result, stage = await run_stage(
-            "keyword", self._keyword.retrieve(request), timeout_s=deadline.left_s(RETRIEVER_SHARE)
+            "keyword", self._keyword_matches(request, found), timeout_s=deadline.left_s(RETRIEVER_SHARE)
         )
         if result is None:
             return None, stage
         retrieved, source = result
         found.sources.append(source)
         return retrieved, _unless_found(read_stage(stage, [source]), retrieved)
+
+    async def _keyword_matches(self, request: SearchRequest, found: Found) -> tuple[Retrieved, ReadSource]:
+        """The matches, read after the epoch, so that they are not older than what the answer says it saw."""
+        found.epoch, source = await read_epoch(self._database, after=request.consistency_token)
+        found.sources.append(source)
+        return await self._keyword.retrieve(request)
 
     async def _by_meaning(self, request: SearchRequest, deadline: Deadline, found: Found) -> Outcome:
         widen = self._config.filter_widening if request.filtered else 1

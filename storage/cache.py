@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import cast
+import asyncio
+from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, TypeVar, cast, get_args
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -11,7 +14,33 @@ from redis.exceptions import RedisError
 
 from storage.errors import CacheUnavailable
 
+Result = TypeVar("Result")
+Purpose = Literal["results", "features", "popularity", "popular_lists"]
+
 TIMEOUT_S = 0.2
+PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
+
+# RuntimeError is what uvloop raises on a connection that was closed under it.
+_FAILURES = (RedisError, OSError, RuntimeError)
+
+# One command for any number of keys: a pipeline of as many SETs takes six times as long to write.
+_SET_MANY = "for i, key in ipairs(KEYS) do redis.call('SET', key, ARGV[i + 1], 'PX', ARGV[1]) end"
+
+
+@dataclass(slots=True)
+class CacheCounts:
+    """
+    How the cache served one purpose since the process began.
+
+    Attributes:
+        hits: Values that were there and sound.
+        misses: Keys without a value, or with one that could not be read as what it should be.
+        errors: Calls that failed or took too long.
+    """
+
+    hits: int = 0
+    misses: int = 0
+    errors: int = 0
 
 
 class Cache:
@@ -22,15 +51,18 @@ class Cache:
 
     Args:
         redis_url: ``unix:///run/dir/valkey.sock``, ``redis://host:6379/0`` or None.
+        timeout_s: Most seconds for one call, connecting included.
     """
 
-    def __init__(self, redis_url: str | None) -> None:
+    def __init__(self, redis_url: str | None, *, timeout_s: float = TIMEOUT_S) -> None:
+        self._timeout_s = timeout_s
+        self._counts = {purpose: CacheCounts() for purpose in PURPOSES}
         self._redis = (
             Redis.from_url(
                 redis_url,
                 retry=Retry(NoBackoff(), 0),
-                socket_timeout=TIMEOUT_S,
-                socket_connect_timeout=TIMEOUT_S,
+                socket_timeout=timeout_s,
+                socket_connect_timeout=timeout_s,
             )
             if redis_url
             else None
@@ -41,53 +73,58 @@ class Cache:
         """Whether there is a cache to talk to."""
         return self._redis is not None
 
-    async def get(self, key: str) -> bytes | None:
+    def counts(self, purpose: Purpose) -> CacheCounts:
+        """The counts of *purpose*, for whoever serves it to add to."""
+        return self._counts[purpose]
+
+    def stats(self) -> dict[Purpose, CacheCounts]:
+        """Return how the cache has served each purpose so far."""
+        return {purpose: replace(counts) for purpose, counts in self._counts.items()}
+
+    async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
         """
-        Return the value of *key*, or None when it is absent or expired.
+        Return the value of each key in one round trip, None for one that is absent or expired.
 
         Raises:
-            CacheUnavailable: the server is down or did not answer within 0.2 s.
+            CacheUnavailable: the server is down, refuses, or did not answer in time.
         """
-        if self._redis is None:
-            return None
-        try:
-            return cast("bytes | None", await self._redis.get(key))
-        except (RedisError, OSError) as error:
-            raise _unavailable(error) from error
+        if self._redis is None or not keys:
+            return [None] * len(keys)
+        return cast("list[bytes | None]", await self._answered(self._redis.mget(keys)))
 
-    async def set(self, key: str, value: bytes, ttl_s: float) -> None:
+    async def set_many(self, items: Mapping[str, bytes], ttl_s: float) -> None:
         """
-        Keep *value* under *key* for *ttl_s* seconds, a millisecond at least.
+        Keep each value under its key for *ttl_s* seconds, a millisecond at least, in one round trip.
 
         Raises:
-            CacheUnavailable: the server is down or did not answer within 0.2 s.
+            CacheUnavailable: the server is down, refuses (memory full, read-only), or did not answer in time.
         """
-        if self._redis is None:
+        if self._redis is None or not items:
             return
-        try:
-            await self._redis.set(key, value, px=max(1, round(ttl_s * 1000)))
-        except (RedisError, OSError) as error:
-            raise _unavailable(error) from error
+        ttl_ms = max(1, round(ttl_s * 1000))
+        await self._answered(
+            cast("Awaitable[object]", self._redis.eval(_SET_MANY, len(items), *items, ttl_ms, *items.values()))
+        )
 
     async def ping(self) -> None:
         """
         Return if the server answers, or if none is configured.
 
         Raises:
-            CacheUnavailable: the server is down or did not answer within 0.2 s.
+            CacheUnavailable: the server is down or did not answer in time.
         """
-        if self._redis is None:
-            return
-        try:
-            await self._redis.ping()
-        except (RedisError, OSError) as error:
-            raise _unavailable(error) from error
+        if self._redis is not None:
+            await self._answered(cast("Awaitable[object]", self._redis.ping()))
 
     async def close(self) -> None:
         """Close every connection."""
         if self._redis is not None:
             await self._redis.aclose()
 
-
-def _unavailable(error: Exception) -> CacheUnavailable:
-    return CacheUnavailable(f"the cache does not answer ({error or type(error).__name__}); go on without it")
+    async def _answered(self, command: Awaitable[Result]) -> Result:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await command
+        except _FAILURES as error:
+            problem = str(error) or type(error).__name__
+            raise CacheUnavailable(f"the cache does not answer ({problem}); go on without it") from error

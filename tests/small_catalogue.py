@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from redis.asyncio import Redis
 
 from artifacts.active import ActiveArtifact
 from artifacts.embedding_index import INDEX_FILE, PRODUCTS_FILE, EmbeddingIndex
@@ -111,9 +112,17 @@ async def broken_database(tmp_path: Path) -> AsyncIterator[Database]:
     await database.close()
 
 
+def redis_of(cache: Cache) -> Redis:
+    """The server behind *cache*, to look into it and to spoil it."""
+    assert cache._redis is not None
+    return cache._redis
+
+
 @pytest.fixture
 async def cache(servers: Servers) -> AsyncIterator[Cache]:
-    cache = Cache(servers.redis_url)
+    """Valkey, empty; in no hurry."""
+    cache = Cache(servers.redis_url, timeout_s=10)
+    await redis_of(cache).flushdb()
     yield cache
     await cache.close()
 

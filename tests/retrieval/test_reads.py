@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from contracts.stages import Cause, Stage
-from retrieval.reads import read_freshness, read_stage
+from retrieval.reads import one_database, read_freshness, read_stage
 from storage.database import ReadSource
 
 FRESH = ReadSource("replica-1", 3.4, None)
@@ -45,3 +45,14 @@ class TestReadFreshness:
 
     def test_no_read_says_nothing(self) -> None:
         assert read_freshness([], index_age_s=None).read_from is None
+
+
+class TestOneDatabase:
+    def test_reads_of_one_replica_follow_one_another(self) -> None:
+        assert one_database([ReadSource("replica-1", 3.0, None), ReadSource("replica-1", 9.0, None)])
+
+    def test_a_replica_and_the_primary_may_see_different_states(self) -> None:
+        assert not one_database([ReadSource("replica-1", 3.0, None), ReadSource("primary", None, "unavailable")])
+
+    def test_no_read_saw_nothing(self) -> None:
+        assert not one_database([])

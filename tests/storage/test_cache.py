@@ -1,9 +1,9 @@
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import tempfile
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,59 +12,153 @@ import pytest
 from cluster.valkey import ValkeyServer
 from storage.cache import Cache
 from storage.errors import CacheUnavailable
-from tests.servers import Servers
+from tests.small_catalogue import redis_of
 
 
 @pytest.fixture
-async def cache(servers: Servers) -> AsyncIterator[Cache]:
-    cache = Cache(servers.redis_url)
-    yield cache
-    await cache.close()
+async def valkey() -> AsyncIterator[ValkeyServer]:
+    """A server that a test may freeze, fill and stop."""
+    with tempfile.TemporaryDirectory(prefix="shortlist-valkey-", dir="/tmp") as name:
+        directory = Path(name)
+        server = ValkeyServer(path=directory / "s.sock", directory=directory, log=directory / "log")
+        server.start()
+        server.wait_ready()
+        yield server
+        server.stop()
 
 
 class TestCache:
-    async def test_a_value_is_read_back(self, cache: Cache) -> None:
-        await cache.set("test:kept", b"\x00value", 60)
-        assert await cache.get("test:kept") == b"\x00value"
+    async def test_values_are_read_back_in_the_order_asked_for(self, cache: Cache) -> None:
+        await cache.set_many({"a": b"\x00value", "b": b""}, 60)
+        assert await cache.get_many(["b", "never set", "a"]) == [b"", None, b"\x00value"]
 
-    async def test_a_key_never_set_is_absent(self, cache: Cache) -> None:
-        assert await cache.get("test:absent") is None
+    async def test_many_keys_take_one_command(self, cache: Cache) -> None:
+        async def commands() -> int:
+            return int((await redis_of(cache).info("stats"))["total_commands_processed"])
+
+        await cache.set_many({"k": b"v"}, 60)
+        before = await commands()
+        await cache.set_many({f"k{number}": b"v" for number in range(1000)}, 60)
+        # What a script does inside the server counts as well: 1000 SETs, one EVAL, one MGET, one INFO.
+        assert len(await cache.get_many([f"k{number}" for number in range(1000)])) == 1000
+        assert await commands() - before == 1003
 
     async def test_a_value_is_gone_after_its_time(self, cache: Cache) -> None:
-        await cache.set("test:brief", b"value", 0.001)
-        deadline = time.monotonic() + 5
-        while await cache.get("test:brief") is not None:
-            assert time.monotonic() < deadline
+        await cache.set_many({"brief": b"value"}, 0.001)
+        assert await eventually_absent(cache, "brief")
+
+    async def test_every_value_has_its_time(self, cache: Cache) -> None:
+        await cache.set_many({"a": b"1", "b": b"2"}, 60)
+        left = [await redis_of(cache).pttl(key) for key in ("a", "b")]
+        assert all(59_000 < ms <= 60_000 for ms in left)
+
+    async def test_what_is_no_text_there_is_absent_and_can_be_set(self, cache: Cache) -> None:
+        await redis_of(cache).rpush("k", "a list")
+        assert await cache.get_many(["k"]) == [None]
+        await cache.set_many({"k": b"v"}, 60)
+        assert await cache.get_many(["k"]) == [b"v"]
+
+    async def test_no_keys_ask_nothing(self) -> None:
+        down = Cache("unix:///nonexistent/valkey.sock")
+        assert await down.get_many([]) == []
+        await down.set_many({}, 60)
 
     async def test_without_a_url_it_holds_nothing_and_does_not_fail(self) -> None:
         cache = Cache(None)
-        await cache.set("k", b"v", 60)
+        await cache.set_many({"k": b"v"}, 60)
         await cache.ping()
-        assert await cache.get("k") is None
+        assert await cache.get_many(["k"]) == [None]
         assert not cache.configured
 
+    async def test_a_caller_that_gives_up_leaves_no_answer_for_the_next(self, cache: Cache) -> None:
+        await cache.set_many({"mine": b"mine", "yours": b"yours"}, 60)
+        for _ in range(20):
+            asking = asyncio.create_task(cache.get_many(["yours"]))
+            await asyncio.sleep(0)
+            asking.cancel()
+            assert await cache.get_many(["mine"]) == [b"mine"]
+
+
+class TestFailures:
     async def test_a_server_that_is_down_fails_at_once(self) -> None:
         cache = Cache("unix:///nonexistent/valkey.sock")
         with pytest.raises(CacheUnavailable, match="go on without it"):
-            await cache.get("k")
+            await cache.get_many(["k"])
         with pytest.raises(CacheUnavailable):
-            await cache.set("k", b"v", 60)
+            await cache.set_many({"k": b"v"}, 60)
         with pytest.raises(CacheUnavailable):
             await cache.ping()
 
-    async def test_a_frozen_server_fails_in_time_and_recovers(self) -> None:
-        with tempfile.TemporaryDirectory(prefix="shortlist-valkey-", dir="/tmp") as name:
-            directory = Path(name)
-            server = ValkeyServer(path=directory / "s.sock", directory=directory, log=directory / "log")
-            server.start()
-            server.wait_ready()
-            assert server.process is not None
-            cache = Cache(server.url)
-            await cache.set("k", b"v", 60)
-            os.kill(server.process.pid, signal.SIGSTOP)
+    async def test_a_port_that_refuses_fails_at_once(self) -> None:
+        cache = Cache("redis://127.0.0.1:1/0")
+        with pytest.raises(CacheUnavailable):
+            await cache.get_many(["k"])
+
+    async def test_a_frozen_server_fails_in_time_and_recovers(self, valkey: ValkeyServer) -> None:
+        assert valkey.process is not None
+        cache = Cache(valkey.url)
+        os.kill(valkey.process.pid, signal.SIGSTOP)
+        for _ in range(2):
             with pytest.raises(CacheUnavailable):
-                await cache.get("k")
-            os.kill(server.process.pid, signal.SIGCONT)
-            assert await cache.get("k") == b"v"
-            await cache.close()
-            server.stop()
+                await cache.get_many(["k"])
+        os.kill(valkey.process.pid, signal.SIGCONT)
+        patient = Cache(valkey.url, timeout_s=10)
+        await patient.set_many({"k": b"v"}, 60)
+        assert await patient.get_many(["k"]) == [b"v"]
+        await patient.close()
+        await cache.close()
+
+    async def test_a_server_without_memory_still_answers(self, valkey: ValkeyServer) -> None:
+        cache = Cache(valkey.url, timeout_s=10)
+        await cache.set_many({"k": b"v"}, 60)
+        await redis_of(cache).config_set("maxmemory-policy", "noeviction")
+        await redis_of(cache).config_set("maxmemory", "1mb")
+        with pytest.raises(CacheUnavailable, match="maxmemory"):
+            await cache.set_many({"large": b"v" * 2_000_000, "k": b"newer"}, 60)
+        assert await cache.get_many(["k"]) == [b"v"]
+        await cache.close()
+
+    async def test_a_read_only_server_still_answers(self, valkey: ValkeyServer) -> None:
+        cache = Cache(valkey.url, timeout_s=10)
+        await cache.set_many({"k": b"v"}, 60)
+        await redis_of(cache).config_set("replica-serve-stale-data", "yes")
+        await redis_of(cache).replicaof("127.0.0.1", 1)
+        with pytest.raises(CacheUnavailable, match="read only replica"):
+            await cache.set_many({"k": b"newer"}, 60)
+        assert await cache.get_many(["k"]) == [b"v"]
+        await cache.close()
+
+    async def test_a_server_that_comes_back_is_used_again(self, valkey: ValkeyServer) -> None:
+        cache = Cache(valkey.url, timeout_s=10)
+        await cache.set_many({"k": b"v"}, 60)
+        valkey.stop()
+        with pytest.raises(CacheUnavailable):
+            await cache.get_many(["k"])
+        valkey.start()
+        valkey.wait_ready()
+        assert await cache.get_many(["k"]) == [None]
+        await cache.close()
+
+
+class TestStats:
+    async def test_each_purpose_is_counted_by_itself(self, cache: Cache) -> None:
+        cache.counts("features").hits += 2
+        assert cache.stats()["features"].hits == 2
+        assert cache.stats()["results"].hits == 0
+
+    async def test_what_was_returned_does_not_change(self, cache: Cache) -> None:
+        before = cache.stats()
+        cache.counts("results").misses += 1
+        assert before["results"].misses == 0
+
+
+async def eventually_absent(cache: Cache, key: str) -> bool:
+    async def absent() -> bool:
+        return await cache.get_many([key]) == [None]
+
+    deadline = asyncio.get_running_loop().time() + 10
+    while not await absent():
+        if asyncio.get_running_loop().time() > deadline:
+            return False
+        await asyncio.sleep(0.005)
+    return True
