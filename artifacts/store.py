@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -149,15 +149,22 @@ class ArtifactStore:
         activation = Activation(version=version, replaced=replaced, activated_at=datetime.now(UTC))
         self._tree.append(f"{kind}/HISTORY", json.dumps(activation.model_dump(mode="json")).encode() + b"\n")
 
-    def fetch(self, kind: ArtifactKind, version: str) -> Path:
+    def fetch(self, kind: ArtifactKind, version: str, *, only: Collection[str] | None = None) -> Path:
         """
         Return a local directory whose every file matches its sha256.
+
+        Args:
+            only: Fetch and verify these files alone. Fetching is by directory: those who want other files of the same
+                version need a cache of their own.
 
         Raises:
             ArtifactMissing: there is no such version.
             ArtifactCorrupt: a file is absent or differs from the manifest.
         """
         manifest = self.manifest(kind, version)
+        if only is not None:
+            files = {file: record for file, record in manifest.files.items() if file in only}
+            manifest = manifest.model_copy(update={"files": files})
         name = f"{kind}/{version}"
         directory = self._tree.local_directory(name)
         difference = first_difference(directory, manifest)

@@ -6,6 +6,7 @@ from typing import Any
 
 from ray import serve
 
+from catalogue.embedding import ProductEmbedder
 from catalogue.events import Event
 from catalogue.impressions import Impression
 from catalogue.products import BatchProduct
@@ -13,20 +14,28 @@ from catalogue.store import delete_product, insert_events, record_impressions, u
 from contracts.writes import Deleted, EventsAdded, Written
 from deployments.config import GraphConfig
 from deployments.options import INNER
-from deployments.stores import open_database
+from deployments.stores import open_database, open_encoders
+from storage.settings import StorageSettings
 
 
 @serve.deployment(name="ingestion", **INNER)
 class IngestionDeployment:
-    """Holds a database pool; every method returns after the commit or not at all."""
+    """
+    Holds a database pool; every method returns after the commit or not at all.
+
+    One of the replicas also embeds what was written, on a connection and in a thread of its own.
+    """
 
     async def __init__(self, config: GraphConfig) -> None:  # type: ignore[misc]  # Serve awaits it
         self._database = await open_database("ingestion", config.storage)
+        self._embedder = ProductEmbedder(StorageSettings.from_environment().database_url, open_encoders)
+        self._embedder.start()
 
     async def put_products(self, products: list[BatchProduct]) -> Written:
         """Write *products*."""
         async with self._database.transaction() as connection:
             changed = await upsert_products(connection, products)
+        self._embedder.wake()
         return Written(changed, await self._database.consistency_token())
 
     async def delete_product(self, product_id: str) -> Deleted:
@@ -47,9 +56,14 @@ class IngestionDeployment:
             await record_impressions(connection, impressions)
 
     async def status(self) -> dict[str, Any]:
-        """Return whether this replica reaches the primary."""
+        """Return whether this replica reaches the primary, and how far products are embedded."""
         primary = next(endpoint for endpoint in self._database.status() if endpoint.role == "primary")
-        return {"healthy": primary.healthy}
+        embedding = self._embedder.status()
+        return {"healthy": primary.healthy and embedding["problem"] is None, "embedding": embedding}
 
     async def check_health(self) -> None:
         """Return: that this runs shows the loop alive."""
+
+    async def __del__(self) -> None:
+        """Let another replica embed, when Serve stops this one."""
+        await self._embedder.stop()

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+from pathlib import Path
+
+from artifacts.store import CACHE_VARIABLE, ArtifactStore
 from storage.cache import Cache
 from storage.config import StorageConfig
 from storage.database import Database
@@ -18,3 +23,14 @@ async def open_database(application: str, config: StorageConfig) -> Database:
 def open_cache() -> Cache:
     """Return the process's cache, from the settings in the environment."""
     return Cache(StorageSettings.from_environment().redis_url)
+
+
+def open_encoders() -> ArtifactStore:
+    """
+    Return the artifacts for one who fetches nothing but encoders, with a cache of its own for remote files.
+
+    Raises:
+        ArtifactStoreUnavailable: SHORTLIST_ARTIFACTS is not set, or cannot be opened.
+    """
+    cache = os.environ.get(CACHE_VARIABLE) or Path(tempfile.gettempdir()) / f"shortlist-artifacts-{os.getuid()}"
+    return ArtifactStore.from_environment({**os.environ, CACHE_VARIABLE: str(Path(cache) / "encoders")})

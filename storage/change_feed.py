@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import asyncpg
 
-from storage.database import Database
+from storage.database import Rows
 from storage.errors import TimelineChanged
 from storage.feed_position import FeedPosition, Key
 
@@ -35,6 +36,15 @@ class FeedPage:
     caught_up: bool
 
 
+class FeedSource(Protocol):
+    """Where a feed is read: a `Database`, or one connection."""
+
+    async def fetch(
+        self, query_name: str, *args: object, timeout_s: float | None = None, after: str | None = None
+    ) -> Rows:
+        """As `Database.fetch`."""
+
+
 class ChangeFeed:
     """
     Reads product changes page by page, each with its product as it is now, and misses none.
@@ -54,7 +64,7 @@ class ChangeFeed:
 
     def __init__(
         self,
-        database: Database,
+        database: FeedSource,
         query_name: str,
         *args: object,
         start: FeedPosition | None = None,

@@ -1,0 +1,111 @@
+"""The encoders that products are embedded for: of the active embeddings version, and of the one in use before it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from artifacts.encoder import ENCODER_FILE, TOKENIZER_FILE, OnnxEncoder
+from artifacts.errors import ArtifactCorrupt, ArtifactError
+from artifacts.manifest import Manifest
+from artifacts.store import ArtifactStore
+
+KIND: Final = "embeddings"
+RETRY_S = 30.0
+
+
+@dataclass(frozen=True)
+class LiveEncoder:
+    """
+    An encoder whose vectors have to be kept up to date.
+
+    Attributes:
+        version: What its vectors are stored under.
+        start: Where in the change feed its artifact was made, if that is known.
+        encoder: Texts to vectors; None where nobody here encodes.
+    """
+
+    version: str
+    start: str | None
+    encoder: OnnxEncoder | None
+
+
+class LiveEncoders:
+    """
+    Follows the artifact store; nothing here raises, `problem` says what is wrong. That is tried again every 30 s.
+
+    Args:
+        open_store: Returns the store; may raise an ArtifactError, then it is asked again.
+    """
+
+    def __init__(self, open_store: Callable[[], ArtifactStore]) -> None:
+        self.encoders: tuple[LiveEncoder, ...] = ()
+        self.problem: str | None = "the artifacts have not been looked at yet"
+        self._open_store = open_store
+        self._store: ArtifactStore | None = None
+        self._seen: tuple[str | None, bool] | None = None
+        self._retry_at = 0.0
+
+    def look(self, *, load: bool) -> None:
+        """
+        Take up what is new and let go what is not needed any more. Blocks: run it in a thread.
+
+        Args:
+            load: Whether encoders are to be in memory.
+        """
+        try:
+            self._store = self._store or self._open_store()
+            active = self._store.active_version(KIND)
+        except ArtifactError as error:
+            self.problem = str(error)
+            return
+        if self._seen == (active, load) and (self.problem is None or time.monotonic() < self._retry_at):
+            return
+        self._seen, self._retry_at = (active, load), time.monotonic() + RETRY_S
+        problems: list[str] = []
+        wanted = _wanted(self._store, active, problems)
+        self.encoders = self._followed(self._store, wanted, problems, load=load)
+        self.problem = "; ".join(problems) or None
+
+    def _followed(
+        self, store: ArtifactStore, wanted: list[str], problems: list[str], *, load: bool
+    ) -> tuple[LiveEncoder, ...]:
+        """The encoders of the versions *wanted*, each once; what is wrong goes to *problems*."""
+        known = {live.version: live.encoder for live in self.encoders if load}
+        found: dict[str, LiveEncoder] = {}
+        for version in wanted:
+            try:
+                manifest = store.manifest(KIND, version)
+                name = _encoder_version(manifest)
+                if name not in found:
+                    encoder = (known.get(name) or _loaded(store, version)) if load else None
+                    found[name] = LiveEncoder(name, manifest.parameters.get("changes_position"), encoder)
+            except ArtifactError as error:
+                problems.append(str(error))
+        return tuple(found.values())
+
+
+def _wanted(store: ArtifactStore, active: str | None, problems: list[str]) -> list[str]:
+    """The active version, and the one that a rollback would bring back."""
+    if active is None:
+        problems.append("no embeddings version is active; train one")
+        return []
+    try:
+        used = [activation.version for activation in reversed(store.history(KIND))]
+    except ArtifactError as error:
+        problems.append(str(error))
+        used = []
+    before = next((version for version in used if version != active), None)
+    return [active] if before is None else [active, before]
+
+
+def _encoder_version(manifest: Manifest) -> str:
+    if manifest.encoder is None:
+        raise ArtifactCorrupt(f"{KIND} {manifest.version} does not name its encoder. Activate another version.")
+    return manifest.encoder
+
+
+def _loaded(store: ArtifactStore, version: str) -> OnnxEncoder:
+    return OnnxEncoder(store.fetch(KIND, version, only=(ENCODER_FILE, TOKENIZER_FILE)))
