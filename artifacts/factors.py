@@ -18,6 +18,8 @@ from artifacts.errors import ArtifactCorrupt
 _USER_FACTORS, _ITEM_FACTORS = "user_factors.npy", "item_factors.npy"
 _USERS, _ITEMS = "users.parquet", "items.parquet"
 _PARAMETERS = "factors.json"
+_COUNTS = "event_count"
+_BLOCK = 65_536
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,8 @@ class Factors:
         item_factors: float32, shape (i, f).
         regularization: The lambda that the factors were trained with.
         alpha: What a confidence of 1 was multiplied by; with *regularization* it allows to fold in new users.
+        event_counts: int64, shape (u,): how many events of each user had been accepted when the factors' data were
+            read, those that do not count included; None where that was not recorded.
 
     Source:
         Hu, Koren, Volinsky, "Collaborative Filtering for Implicit Feedback Datasets", 2008.
@@ -43,6 +47,7 @@ class Factors:
     item_factors: NDArray[np.float32]
     regularization: float
     alpha: float
+    event_counts: NDArray[np.int64] | None = None
     _user_rows: dict[str, int] = field(init=False, repr=False, compare=False)
     _item_rows: dict[str, int] = field(init=False, repr=False, compare=False)
 
@@ -68,11 +73,26 @@ class Factors:
         lengths = np.linalg.norm(self.item_factors, axis=1, keepdims=True)
         return np.asarray(self.item_factors / np.where(lengths > 0, lengths, 1), dtype=np.float32)
 
+    @cached_property
+    def gram(self) -> NDArray[np.float64]:
+        """The item factors' products with each other, summed over the items: float64, shape (f, f). Made at first use."""
+        total = np.zeros((self.item_factors.shape[1],) * 2)
+        for first in range(0, len(self.item_factors), _BLOCK):
+            block = self.item_factors[first : first + _BLOCK].astype(np.float64)
+            total += block.T @ block
+        return total
+
+    def event_count(self, user_id: str) -> int | None:
+        """How many events of a user the version was trained with; None where that is not known."""
+        row = self.user_row(user_id)
+        return None if row is None or self.event_counts is None else int(self.event_counts[row])
+
     def save(self, directory: Path) -> None:
         """Write the factors' files into *directory*."""
         np.save(directory / _USER_FACTORS, self.user_factors, allow_pickle=False)
         np.save(directory / _ITEM_FACTORS, self.item_factors, allow_pickle=False)
-        _write_ids(directory / _USERS, self.user_ids)
+        counts = {} if self.event_counts is None else {_COUNTS: pa.array(self.event_counts, pa.int64())}
+        _write_ids(directory / _USERS, self.user_ids, **counts)
         _write_ids(directory / _ITEMS, self.item_ids)
         parameters = {"regularization": self.regularization, "alpha": self.alpha}
         (directory / _PARAMETERS).write_text(json.dumps(parameters) + "\n", encoding="utf-8")
@@ -87,13 +107,15 @@ class Factors:
         """
         try:
             parameters = json.loads((directory / _PARAMETERS).read_text(encoding="utf-8"))
+            users = pq.read_table(directory / _USERS)
             return cls(
-                user_ids=_read_ids(directory / _USERS),
+                user_ids=users["id"].to_pylist(),
                 item_ids=_read_ids(directory / _ITEMS),
                 user_factors=np.load(directory / _USER_FACTORS, allow_pickle=False),
                 item_factors=np.load(directory / _ITEM_FACTORS, allow_pickle=False),
                 regularization=float(parameters["regularization"]),
                 alpha=float(parameters["alpha"]),
+                event_counts=users[_COUNTS].to_numpy() if _COUNTS in users.column_names else None,
             )
         except (OSError, ValueError, KeyError, TypeError, EOFError, pa.ArrowException) as error:
             raise ArtifactCorrupt(
@@ -111,13 +133,15 @@ class Factors:
                 return f"a {name} appears twice"
             if not np.isfinite(factors).all():
                 return f"a {name} factor is not finite"
+        if self.event_counts is not None and self.event_counts.shape != (len(self.user_ids),):
+            return f"{len(self.user_ids)} users for event counts of shape {self.event_counts.shape}"
         if self.user_factors.shape[1] != self.item_factors.shape[1]:
             return f"users have {self.user_factors.shape[1]} factors, items {self.item_factors.shape[1]}"
         return None
 
 
-def _write_ids(path: Path, ids: Sequence[str]) -> None:
-    pq.write_table(pa.table({"id": pa.array(ids, pa.string())}), path)
+def _write_ids(path: Path, ids: Sequence[str], **columns: pa.Array) -> None:
+    pq.write_table(pa.table({"id": pa.array(ids, pa.string()), **columns}), path)
 
 
 def _read_ids(path: Path) -> list[str]:

@@ -13,13 +13,13 @@ import pyarrow as pa
 import ray
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
+from artifacts.event_weights import query_arguments, weights_in_manifest
 from artifacts.factors import Factors
 from artifacts.manifest import DataWindow, ManifestDraft, new_version
 from storage.settings import StorageSettings
 from training.als import HOLDOUT_AT_LEAST, HOLDOUT_SHARE, AlsSettings
 from training.arguments import add_runs, job_parser, positive, run_job, runs_at, store_at, whole
 from training.errors import NothingToTrainOn
-from training.event_weights import query_arguments, weights_in_manifest
 from training.factor_run import train_factors
 from training.interactions import INTERACTION_COLUMNS
 from training.progress import Stopwatch, conclude, say

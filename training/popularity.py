@@ -1,6 +1,9 @@
 """
 The popularity job: weighted, time-decayed counts of events by product.
 
+The same statement recounts every few minutes while the graph serves (`catalogue.popularity`); the job makes a version
+that is kept as an artifact, and sets the half-life.
+
 Run it as ``python -m training.popularity``, or as a Ray job; it needs no cluster. Postgres does the counting.
 """
 
@@ -14,41 +17,27 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
+from artifacts.event_weights import DEFAULT_HALF_LIFE_DAYS, query_arguments, weights_in_manifest
 from artifacts.manifest import DataWindow, Manifest, ManifestDraft, new_version
 from artifacts.popularity_table import PopularityTable
 from artifacts.store import ArtifactStore
+from storage.named_queries import QUERIES
 from storage.settings import StorageSettings
 from training.arguments import job_parser, positive, run_job, store_at
 from training.errors import NothingToTrainOn
-from training.event_weights import query_arguments, weights_in_manifest
 from training.popularity_rows import put_into_use
 from training.progress import Stopwatch, conclude, say
 from training.publication import parent_of
-from training.queries import QUERIES
 from training.reading import arrow_table, reading
-
-DEFAULT_HALF_LIFE_DAYS = 30.0
-"""On MovieLens-100K counts of this half-life agree best with what the last tenth of events asks for."""
 
 _COLUMNS = {
     "product_id": pa.string(),
+    "popularity": pa.float32(),
     "weighted_count": pa.float64(),
     "began": pa.float64(),
     "ended": pa.float64(),
 }
-
-
-def popularity_of(weighted_counts: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Return ``log1p(count) / log1p(largest count)``: float32, same shape, in [0, 1]; all 0 where nothing counts."""
-    largest = weighted_counts.max(initial=0.0)
-    if largest <= 0:
-        return np.zeros(len(weighted_counts), dtype=np.float32)
-    popularity: NDArray[np.float32] = np.clip(np.log1p(weighted_counts) / np.log1p(largest), 0.0, 1.0).astype(
-        np.float32
-    )
-    return popularity
 
 
 async def counted(settings: StorageSettings, half_life_days: float) -> tuple[PopularityTable, DataWindow]:
@@ -64,11 +53,9 @@ async def counted(settings: StorageSettings, half_life_days: float) -> tuple[Pop
         )
     if not table.num_rows:
         raise NothingToTrainOn("There are no events on products of the catalogue. Load some, then run the job again.")
-    counts = table["weighted_count"].to_numpy()
     start, end = (datetime.fromtimestamp(table[name][0].as_py(), UTC) for name in ("began", "ended"))
-    return PopularityTable(table["product_id"].to_pylist(), popularity_of(counts), counts), DataWindow(
-        start=start, end=end
-    )
+    popularity, counts = table["popularity"].to_numpy(), table["weighted_count"].to_numpy()
+    return PopularityTable(table["product_id"].to_pylist(), popularity, counts), DataWindow(start=start, end=end)
 
 
 def publish(

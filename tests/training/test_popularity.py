@@ -25,19 +25,6 @@ def counts(database_url: str, half_life_days: float = 30.0) -> dict[str, float]:
     return dict(zip(table.product_ids, table.weighted_count.tolist(), strict=True))
 
 
-class TestPopularityOf:
-    def test_the_largest_count_is_one_and_none_is_nothing(self) -> None:
-        assert popularity.popularity_of(np.array([9.0, 0.0])).tolist() == [1.0, 0.0]
-
-    def test_where_nothing_counts_all_is_nothing(self) -> None:
-        assert popularity.popularity_of(np.zeros(2)).tolist() == [0.0, 0.0]
-
-    def test_it_grows_with_the_count_and_stays_within_bounds(self) -> None:
-        found = popularity.popularity_of(np.sort(np.random.default_rng(0).exponential(50, size=500)))
-        assert (np.diff(found) >= 0).all()
-        assert (found.min() >= 0, found.max()) == (True, 1.0)
-
-
 class TestCounted:
     def test_events_weigh_by_type(self, database_url: str, add_events: AddEvents) -> None:
         add_events(
@@ -80,6 +67,23 @@ class TestCounted:
         add_events([("u", "p1", "view", None, 0), ("u", "p1", "view", None, 3)])
         _, window = asyncio.run(popularity.counted(StorageSettings(database_url), 30))
         assert (window.end, (window.end - window.start).days) == (NOON, 3)
+
+    def test_popularity_is_the_logarithm_of_the_count_by_that_of_the_largest(
+        self, database_url: str, add_events: AddEvents
+    ) -> None:
+        add_events([("u", "p1", "purchase", None, 0), ("u", "p2", "view", None, 0), ("u", "p3", "rating", 0, 0)])
+        table, _ = asyncio.run(popularity.counted(StorageSettings(database_url), 30))
+        assert table.popularity.tolist() == [1.0, 0.5, 0.0]
+        assert table.popularity.dtype == np.float32
+
+    def test_where_nothing_counts_all_is_nothing(self, database_url: str, add_events: AddEvents) -> None:
+        add_events([("u", "p1", "rating", 0, 0)])
+        table, _ = asyncio.run(popularity.counted(StorageSettings(database_url), 30))
+        assert table.popularity.tolist() == [0.0]
+
+    def test_events_older_than_ten_half_lives_are_not_read(self, database_url: str, add_events: AddEvents) -> None:
+        add_events([("u", "p1", "view", None, 0), ("u", "p2", "view", None, 9.9), ("u", "p3", "view", None, 10.1)])
+        assert counts(database_url, half_life_days=1) == {"p1": 1.0, "p2": 0.001047}
 
     @pytest.mark.usefixtures("add_events")
     def test_without_events_there_is_nothing_to_count(self, database_url: str) -> None:
