@@ -75,7 +75,7 @@ class Factors:
 
     @cached_property
     def gram(self) -> NDArray[np.float64]:
-        """The item factors' products with each other, summed over the items: float64, shape (f, f). Made at first use."""
+        """The item factors' products with each other: float64, shape (f, f). Made at first use."""
         total = np.zeros((self.item_factors.shape[1],) * 2)
         for first in range(0, len(self.item_factors), _BLOCK):
             block = self.item_factors[first : first + _BLOCK].astype(np.float64)

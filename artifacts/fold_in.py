@@ -24,14 +24,14 @@ def fold_in(factors: Factors, confidences: Mapping[str, float]) -> NDArray[np.fl
             know are passed over.
 
     Returns:
-        float32, shape (f,); None where the version knows none of the items.
+        float32, shape (f,); None where the version knows none of the items, or none says anything.
 
     Source:
         Hu, Koren, Volinsky, "Collaborative Filtering for Implicit Feedback Datasets", 2008, equation 4.
     """
     # In one order, so that the same interactions give the same bytes.
     known = sorted((row, value) for item, value in confidences.items() if (row := factors.item_row(item)) is not None)
-    if not known:
+    if not any(value > 0 for _, value in known):
         return None
     items = factors.item_factors[[row for row, _ in known]].astype(np.float64)
     weights = factors.alpha * np.array([value for _, value in known], dtype=np.float64)

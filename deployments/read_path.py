@@ -53,7 +53,7 @@ class ReadPath:
         """Return the answer to a search: retrieval and the user's vector side by side, then ranking."""
         deadline = Deadline.in_seconds(request.timeout_ms / 1000)
         retrieval, (profile, stage) = await asyncio.gather(
-            self._searching(request, deadline), self._profile(request.user_id, deadline)
+            self._searching(request, deadline), self._profile(request, deadline)
         )
         return await self._ranked(
             request, replace(retrieval, profile=profile, stages=[*retrieval.stages, stage]), deadline, offset=offset
@@ -85,12 +85,19 @@ class ReadPath:
             return _nothing_retrieved(failure)
         return retrieval
 
-    async def _profile(self, user_id: str | None, deadline: Deadline) -> tuple[Profile | None, Stage]:
-        if user_id is None:
+    async def _profile(self, request: SearchRequest, deadline: Deadline) -> tuple[Profile | None, Stage]:
+        if request.user_id is None:
             return None, not_requested("profile")
         timeout_s = deadline.left_s(self.config.gateway.retrieve_share)
         try:
-            profile: Profile = await call(self.recommendation, "profile", user_id, timeout_s=timeout_s)
+            profile: Profile = await call(
+                self.recommendation,
+                "profile",
+                request.user_id,
+                timeout_s * INNER_SHARE,
+                request.consistency_token,
+                timeout_s=timeout_s,
+            )
         except HopFailed as failure:
             return None, Stage("profile", "skipped", cause=failure.cause, ms=failure.ms)
         return profile, profile.stage

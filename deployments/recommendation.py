@@ -41,9 +41,9 @@ class RecommendationDeployment:
         """Return the candidates for *request* within *timeout_s*."""
         return await self._retrieval.retrieve(request, timeout_s=timeout_s)
 
-    async def profile(self, user_id: str) -> Profile:
-        """Return the user's vector, for a search that is being made for this user."""
-        return self._retrieval.profile(user_id)
+    async def profile(self, user_id: str, timeout_s: float, after: str | None) -> Profile:
+        """Return the user's vector, for a search that is being made for this user; *after* is a consistency token."""
+        return await self._retrieval.profile(user_id, timeout_s=timeout_s, after=after)
 
     async def status(self) -> dict[str, Any]:
         """Return what this replica has loaded."""

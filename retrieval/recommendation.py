@@ -56,9 +56,9 @@ class RecommendationRetrieval:
         self._rrf_k = config.rrf_k
         self._filter_widening = config.filter_widening
 
-    def profile(self, user_id: str) -> Profile:
-        """Return what the factor model knows of the user, from memory; ``owned`` stays empty."""
-        return self._profiles.profile(user_id)
+    async def profile(self, user_id: str, *, timeout_s: float, after: str | None = None) -> Profile:
+        """Return the user's vector within *timeout_s*, events that *after* covers included; ``owned`` stays empty."""
+        return await self._profiles.profile(user_id, timeout_s=timeout_s, after=after)
 
     async def retrieve(self, request: RecommendationRequest, *, timeout_s: float) -> Retrieval:
         """
@@ -87,7 +87,9 @@ class RecommendationRetrieval:
         """The user whose products are to be left out."""
         if request.kind != "for_user" or request.user_id is None:
             return None
-        return await self._profiles.with_owned(request.user_id, timeout_s=deadline.left_s(SHARE))
+        return await self._profiles.with_owned(
+            request.user_id, timeout_s=deadline.left_s(SHARE), after=request.consistency_token
+        )
 
     async def _assemble(self, found: Found, request: RecommendationRequest, deadline: Deadline) -> Retrieval:
         return await assemble(
@@ -108,7 +110,9 @@ class RecommendationRetrieval:
         profile_stage = not_requested("profile")
         retrieved: Retrieved | None = None
         if request.user_id is not None and request.kind != "popular":
-            found.profile = await self._profiles.with_owned(request.user_id, timeout_s=deadline.left_s(SHARE))
+            found.profile = await self._profiles.with_owned(
+                request.user_id, timeout_s=deadline.left_s(SHARE), after=request.consistency_token
+            )
             profile_stage = found.profile.stage
         if request.kind == "for_user" and found.profile is not None:
             retrieved, collaborative = await self._by_preference(found.profile, request, deadline)
@@ -126,7 +130,8 @@ class RecommendationRetrieval:
         loaded = self._factors.of_version(profile.version) if self._factors and profile.version else None
         if profile.vector is None or loaded is None:
             missing = self._factors.cause if self._factors else "artifact_missing"
-            return None, Stage("collaborative", status="skipped", cause=missing or "unknown_user")
+            cause = missing or profile.stage.cause or "unknown_user"
+            return None, Stage("collaborative", status="skipped", cause=cause)
         without = profile.owned | frozenset(request.exclude_ids)
         return _noted(
             await run_stage(

@@ -21,7 +21,7 @@ from training.als import HOLDOUT_AT_LEAST, HOLDOUT_SHARE, AlsSettings
 from training.arguments import add_runs, job_parser, positive, run_job, runs_at, store_at, whole
 from training.errors import NothingToTrainOn
 from training.factor_run import train_factors
-from training.interactions import INTERACTION_COLUMNS
+from training.interactions import EVENT_COUNT_COLUMNS, INTERACTION_COLUMNS
 from training.progress import Stopwatch, conclude, say
 from training.publication import activate_if_it_loads, parent_of
 from training.queries import QUERIES
@@ -29,9 +29,12 @@ from training.reading import arrow_table, reading
 from training.run import connect, one_worker, run_config, trained
 
 
-async def read_interactions(settings: StorageSettings) -> tuple[pa.Table, DataWindow]:
+async def read_interactions(settings: StorageSettings) -> tuple[pa.Table, pa.Table, DataWindow]:
     """
-    Return the interactions of all users, with `INTERACTION_COLUMNS`, and the span of time they come from.
+    Return the interactions of all users, the number of their events, and the span of time, all of one moment.
+
+    Returns:
+        A table with `INTERACTION_COLUMNS`, one with `EVENT_COUNT_COLUMNS`, and the data window.
 
     Raises:
         NothingToTrainOn: there are none.
@@ -39,9 +42,10 @@ async def read_interactions(settings: StorageSettings) -> tuple[pa.Table, DataWi
     async with reading(settings) as connection:
         window = await connection.fetchrow(QUERIES["event_window"])
         table = await arrow_table(connection, QUERIES["interactions"], *query_arguments(), columns=INTERACTION_COLUMNS)
+        counts = await arrow_table(connection, QUERIES["user_event_counts"], columns=EVENT_COUNT_COLUMNS)
     if window is None or window["began"] is None or not table.num_rows:
         raise NothingToTrainOn("There are no events on products of the catalogue. Load some, then run the job again.")
-    return table, DataWindow(start=window["began"], end=window["ended"])
+    return table, counts, DataWindow(start=window["began"], end=window["ended"])
 
 
 def train(flags: argparse.Namespace) -> None:
@@ -49,13 +53,17 @@ def train(flags: argparse.Namespace) -> None:
     store, watch, version = store_at(flags.root), Stopwatch(), new_version()
     settings = AlsSettings(flags.factors, flags.alpha, flags.regularization, flags.iterations, flags.seed)
     say(f"collaborative {version}: reading events")
-    table, window = asyncio.run(read_interactions(StorageSettings.from_environment()))
+    table, counts, window = asyncio.run(read_interactions(StorageSettings.from_environment()))
     watch.lap("read")
     say(f"fitting {settings.factors} factors to {table.num_rows} interactions")
     connect()
     trainer = DataParallelTrainer(
         train_factors,
-        train_loop_config={"interactions": ray.put(table), "settings": settings.as_parameters()},
+        train_loop_config={
+            "interactions": ray.put(table),
+            "event_counts": ray.put(counts),
+            "settings": settings.as_parameters(),
+        },
         scaling_config=one_worker(),
         # Ray's annotation names the class it replaces at run time.
         run_config=run_config(version, runs_at(flags.root, flags.runs, "collaborative")),  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ from ray.train import Checkpoint, report
 
 from artifacts.factors import Factors
 from training.als import AlsSettings, cf_transform, fit_factors, holdout_metrics
-from training.interactions import Interactions
+from training.interactions import Interactions, event_counts_of
 
 
 def train_factors(config: dict[str, Any]) -> None:
@@ -20,8 +20,8 @@ def train_factors(config: dict[str, Any]) -> None:
     Fit factors and report them, with their metrics, as the run's checkpoint.
 
     Args:
-        config: ``interactions``, a reference to a table with `INTERACTION_COLUMNS`, and ``settings``, the fields of
-            `AlsSettings`.
+        config: ``interactions`` and ``event_counts``, references to tables with `INTERACTION_COLUMNS` and
+            `EVENT_COUNT_COLUMNS`, and ``settings``, the fields of `AlsSettings`.
     """
     settings = AlsSettings(**config["settings"])
     interactions = Interactions.from_table(ray.get(config["interactions"]))
@@ -38,6 +38,7 @@ def train_factors(config: dict[str, Any]) -> None:
         item_factors,
         regularization=settings.regularization,
         alpha=settings.alpha,
+        event_counts=event_counts_of(interactions.user_ids, ray.get(config["event_counts"])),
     )
     with tempfile.TemporaryDirectory() as directory:
         factors.save(Path(directory))

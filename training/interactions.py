@@ -17,6 +17,7 @@ INTERACTION_COLUMNS = {
     "confidence": pa.float32(),
     "last_at": pa.float64(),
 }
+EVENT_COUNT_COLUMNS = {"user_id": pa.string(), "event_count": pa.int64()}
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,12 @@ class Interactions:
         rows = slice(None) if chosen is None else chosen
         shape = (len(self.user_ids), len(self.item_ids))
         return sparse.csr_matrix((self.confidence[rows], (self.users[rows], self.items[rows])), shape=shape)
+
+
+def event_counts_of(user_ids: list[str], table: pa.Table) -> NDArray[np.int64]:
+    """The counts of *user_ids* in a table with `EVENT_COUNT_COLUMNS`, int64, in their order; 0 for one not there."""
+    counts = dict(zip(table["user_id"].to_pylist(), table["event_count"].to_pylist(), strict=True))
+    return np.array([counts.get(user, 0) for user in user_ids], dtype=np.int64)
 
 
 def _numbered(column: pa.ChunkedArray) -> tuple[list[str], NDArray[np.int64]]:

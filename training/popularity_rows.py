@@ -14,7 +14,7 @@ _COLUMNS = ("product_id", "popularity", "weighted_count")
 
 async def put_into_use(database_url: str, store: ArtifactStore, manifest: Manifest, table: PopularityTable) -> None:
     """
-    Make ``product_popularity`` hold *table* and nothing else, and activate its version, in one transaction on the primary.
+    Make ``product_popularity`` hold just *table* and activate its version, in one transaction on the primary.
 
     Where the artifact cannot be activated, the rows stay as they were.
     """

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ def factors() -> Factors:
         item_factors=generator.normal(size=(len(ODD_IDS), 3)).astype(np.float32),
         regularization=0.5,
         alpha=2.0,
+        event_counts=np.array([3, 0], dtype=np.int64),
     )
 
 
@@ -32,6 +34,19 @@ class TestFactors:
         assert (loaded.regularization, loaded.alpha) == (0.5, 2.0)
         np.testing.assert_array_equal(loaded.user_factors, saved.user_factors)
         np.testing.assert_array_equal(loaded.item_factors, saved.item_factors)
+        assert [loaded.event_count(user) for user in ("u1", "u2", "u3")] == [3, 0, None]
+
+    def test_a_version_without_event_counts_knows_none(self, tmp_path: Path) -> None:
+        dataclasses.replace(factors(), event_counts=None).save(tmp_path)
+        assert Factors.load(tmp_path).event_count("u1") is None
+
+    def test_the_gram_matrix_is_that_of_the_item_factors(self) -> None:
+        items = factors().item_factors.astype(np.float64)
+        np.testing.assert_allclose(factors().gram, items.T @ items)
+
+    def test_event_counts_of_other_users_are_corrupt(self) -> None:
+        with pytest.raises(ArtifactCorrupt, match="event counts"):
+            dataclasses.replace(factors(), event_counts=np.zeros(3, dtype=np.int64))
 
     def test_rows_are_found_by_id(self) -> None:
         assert [factors().user_row("u2"), factors().item_row("new\nline"), factors().user_row("u3")] == [1, 1, None]

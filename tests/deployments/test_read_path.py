@@ -78,8 +78,8 @@ def handles(
     search = SearchRetrieval(database, embeddings, CONFIG)
     recommendation = RecommendationRetrieval(database, cache, CONFIG, factors=factors, embeddings=embeddings)
 
-    async def profile(user_id: str) -> object:
-        return recommendation.profile(user_id)
+    async def profile(user_id: str, timeout_s: float, after: str | None) -> object:
+        return await recommendation.profile(user_id, timeout_s=timeout_s, after=after)
 
     async def rank(request: RankRequest) -> object:
         return WeightedRanker().rank(request)

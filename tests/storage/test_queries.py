@@ -162,9 +162,6 @@ class TestUserQueries:
         rows = await connection.fetch(QUERIES["user_history"], "b", 2)
         assert [(row["product_id"], row["type"]) for row in rows] == [("q", "purchase"), ("r", "rating")]
 
-    async def test_what_was_bought_or_rated(self, connection: Connection) -> None:
-        assert sorted(ids(await connection.fetch(QUERIES["user_bought_or_rated"], "b"))) == ["q", "r"]
-
     async def test_users_with_most_events_are_sampled_first(self, connection: Connection) -> None:
         assert ids(await connection.fetch(QUERIES["sample_users"], 2), "user_id") == ["b", "c"]
 

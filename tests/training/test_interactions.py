@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from training.interactions import INTERACTION_COLUMNS, Interactions
+from training.interactions import INTERACTION_COLUMNS, Interactions, event_counts_of
 
 
 class TestInteractions:
@@ -27,6 +27,12 @@ class TestInteractions:
         interactions = Interactions.from_table(table)
         chosen = interactions.matrix(interactions.last_at > 0)
         assert chosen.toarray().tolist() == [[0.0, 0.0], [0.0, 2.0]]
+
+
+class TestEventCountsOf:
+    def test_each_user_has_the_count_of_the_table_or_none(self) -> None:
+        table = pa.table({"user_id": ["u2", "u3", "u1"], "event_count": [5, 9, 2]})
+        assert event_counts_of(["u1", "u2", "u4"], table).tolist() == [2, 5, 0]
 
 
 KINDS = list(INTERACTION_COLUMNS.values())
