@@ -17,9 +17,10 @@ DEFAULT_HALF_LIFE_DAYS = 30.0
 """On MovieLens-100K counts of this half-life agree best with what the last tenth of events asks for."""
 
 
-def query_arguments() -> tuple[list[str], list[float], float]:
+def query_arguments() -> tuple[list[str], list[str], float]:
     """The three parameters of the queries that weigh events; the SQL function event_weight knows what they mean."""
-    return list(EVENT_WEIGHTS), list(EVENT_WEIGHTS.values()), BEST_RATING
+    # Numbers as text: of an array of numbers asyncpg asks each new connection what that is.
+    return list(EVENT_WEIGHTS), [repr(weight) for weight in EVENT_WEIGHTS.values()], BEST_RATING
 
 
 def weights_in_manifest() -> dict[str, object]:

@@ -1,9 +1,9 @@
 """
 How fast products and events come in: ``python -m bench.imports --products 200k --events 1M``.
 
-Fresh embedded servers, a primary with a streaming read replica and fsync as the launcher runs them. Each line is validated
-and merged as ``shortlist load`` does it; beside it, the same events as the ingestion deployment writes them, in batches of
-a request. Then what the events are for: the recount of popularity, and one user's interactions.
+Fresh embedded servers, a primary with a streaming read replica and fsync, as the launcher runs them. Each line is
+validated and merged as ``shortlist load`` does it; beside it, events as the ingestion deployment writes them, in the
+batches of requests. Then what the events are for: the recount of popularity, and one user's interactions.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def product_rows(count: int, seed: int = 1) -> Iterator[Row]:
 
 
 def event_rows(count: int, products: int, users: int, prefix: str, seed: int = 2) -> Iterator[Row]:
-    """Yield *count* events over a year, few products and users having most of them, as logs have it in order of time."""
+    """Yield *count* events over a year, in order of time, few products and users having most of them."""
     rng = np.random.default_rng(seed)
     for first in range(0, count, 10_000):
         size = min(10_000, count - first)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import TypeVar
 
 import asyncpg
@@ -64,8 +65,8 @@ async def detach_older_than(connection: Connection, months: int) -> list[Detache
         assert row is not None
         return DetachedMonth(row["name"], row["moved"]) if row["detached"] or row["moved"] else None
 
-    months_to_go = [row["month"] for row in await connection.fetch(QUERIES["old_event_months"], months)]
-    done = [await _patiently(connection, lambda month=month: detach(month)) for month in months_to_go]
+    old = await connection.fetch(QUERIES["old_event_months"], months)
+    done = [await _patiently(connection, partial(detach, row["month"])) for row in old]
     return [each for each in done if each is not None]
 
 

@@ -14,7 +14,7 @@ with numbered as (
 select
     user_id,
     product_id,
-    round(sum(event_weight(type, value, $1::text[], $2::double precision[], $3::double precision))::numeric, 6)
+    round(sum(event_weight(type, value, $1::text[], $2::text[]::double precision[], $3::double precision))::numeric, 6)
         as confidence,
     extract(epoch from max(occurred_at))::double precision as last_at
 from numbered

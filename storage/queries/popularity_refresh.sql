@@ -9,7 +9,7 @@ with data_window as materialized (
 ), counted as (
     select
         product_id,
-        round(sum(event_weight(type, value, $1::text[], $2::double precision[], $3::double precision) * power(
+        round(sum(event_weight(type, value, $1::text[], $2::text[]::double precision[], $3::double precision) * power(
             0.5::double precision,
             greatest(extract(epoch from (select ended from data_window) - occurred_at), 0)
                 / 86400 / $4::double precision))::numeric, 6)::double precision as weighted_count,

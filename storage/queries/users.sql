@@ -14,7 +14,9 @@ limit $2::integer;
 -- are those of the query interactions in training: weights add up, of several ratings only the last one counts. owned:
 -- the user bought or rated it, however long ago; such a product may have no confidence.
 with known as materialized (
-    select (select event_count from users where id = $1::text) as event_count
+    select
+        (select event_count from users where id = $1::text) as event_count,
+        $3::text[]::double precision[] as weights
 ), recent as materialized (
     select id, product_id, type, value, occurred_at
     from events
@@ -31,7 +33,8 @@ with known as materialized (
 ), weighed as (
     select
         product_id,
-        round(sum(event_weight(type, value, $2::text[], $3::double precision[], $4::double precision))::numeric, 6)
+        round(sum(event_weight(
+            type, value, $2::text[], (select weights from known), $4::double precision))::numeric, 6)
             ::double precision as confidence
     from numbered
     where not superseded and exists (select from products where products.id = numbered.product_id)
