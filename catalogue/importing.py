@@ -25,7 +25,7 @@ from catalogue.products import BatchProduct
 from catalogue.readers import Rejection, Row
 from catalogue.store import product_row
 from catalogue.users import User, user_row
-from storage.connection import Connection
+from storage.connection import CONNECT_FAILURES, Connection
 from storage.errors import DatabaseUnavailable
 from storage.named_queries import QUERIES
 
@@ -174,7 +174,7 @@ async def _session(database_url: str) -> AsyncIterator[Connection]:
         connection = await asyncpg.connect(
             database_url, timeout=10, server_settings={"application_name": "import", "jit": "off"}
         )
-    except (OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError) as error:
+    except CONNECT_FAILURES as error:
         raise DatabaseUnavailable("primary", f"cannot connect to import ({error})") from error
     try:
         yield connection

@@ -13,6 +13,7 @@ from cluster.commands.deploy import deploy
 from cluster.commands.down import down
 from cluster.commands.load import load
 from cluster.commands.migrate import migrate
+from cluster.commands.promote import promote
 from cluster.commands.psql import psql
 from cluster.commands.status import status
 from cluster.commands.train import train
@@ -23,7 +24,8 @@ from cluster.signals import StopAsked
 EXIT_CODES = (
     "Exit codes: 0 done; 1 failed; 2 wrong option or configuration; 3 no stack is running; 4 a port is in use; "
     "5 some input lines were refused (the others are loaded); 6 the state directory cannot be used; "
-    "7 the application did not come up; 8 a training job failed; 128 + n stopped by signal n."
+    "7 the application did not come up; 8 a training job failed; 9 the replica cannot be promoted; "
+    "128 + n stopped by signal n."
 )
 
 app = typer.Typer(
@@ -35,7 +37,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, up, down, status, migrate, train, deploy, psql):
+for command in (demo, up, down, status, migrate, train, deploy, promote, psql):
     app.command()(command)
 app.add_typer(load, name="load")
 

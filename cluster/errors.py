@@ -9,6 +9,7 @@ ClusterError (1)
 ├── StateUnusable (6)        the state directory cannot be used
 ├── DeployFailed (7)         Serve did not bring the application up
 ├── TrainingFailed (8)       a training job failed
+├── PromotionRefused (9)     the read replica cannot take the primary's place; nothing was changed
 └── ServerFailed (1)         a server did not start or died
 """
 
@@ -63,6 +64,12 @@ class TrainingFailed(ClusterError):
     """A training job failed; its log says why."""
 
     exit_code = 8
+
+
+class PromotionRefused(ClusterError):
+    """The read replica cannot take the primary's place now; nothing was changed."""
+
+    exit_code = 9
 
 
 class ServerFailed(ClusterError):

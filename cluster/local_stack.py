@@ -13,7 +13,9 @@ from dataclasses import dataclass
 import psutil
 
 from cluster import child, guard
-from cluster.errors import ClusterError, NotRunning, ServerFailed
+from cluster.errors import ClusterError, NotRunning, PromotionRefused, ServerFailed
+from cluster.local_postgres import PRIMARY, REPLICA
+from cluster.promotion_record import PromotionRecord, PromotionRequest
 from cluster.ray_api import RayApi
 from cluster.record import StackRecord
 from cluster.stack_options import StackOptions
@@ -21,6 +23,8 @@ from cluster.state_directory import StateDirectory, project_root
 
 START_TIMEOUT_S = 240.0
 STOP_TIMEOUT_S = 90.0
+# Beyond the waits that were asked for: stopping, promoting, and copying the primary anew at worst.
+PROMOTION_TIMEOUT_S = 900.0
 
 
 @dataclass(frozen=True)
@@ -118,6 +122,50 @@ class LocalStack:
             left = [str(identity.pid) for identity in watched if identity.process()]
             raise ClusterError(f"These processes did not stop: {', '.join(left)}")
         self.state.unlink()
+        return found
+
+    def promote(self, *, wait_s: float, follow: Callable[[PromotionRecord], None]) -> PromotionRecord:
+        """
+        Have the supervisor promote the read replica and return what came of it.
+
+        Args:
+            wait_s: Most seconds for each server to answer, and for the replica of a living primary to catch up.
+            follow: Called with the record while it changes, to show progress.
+
+        Raises:
+            NotRunning: no stack runs, or it ended meanwhile; its next start finishes what was begun.
+            PromotionRefused: the replica cannot be promoted; nothing was changed.
+            ClusterError: it failed on the way.
+        """
+        record = self.running()
+        parts = record.parts
+        if REPLICA not in parts or PRIMARY not in parts:
+            raise PromotionRefused(f"The stack in {self.state.root} has no read replica")
+        request = PromotionRequest(wait_s=wait_s, demote=parts[PRIMARY].port)
+        request.place(self.state.promotion)
+        try:
+            return self._promoted(request, follow)
+        finally:
+            request.withdraw(self.state.promotion)
+
+    def _promoted(self, request: PromotionRequest, follow: Callable[[PromotionRecord], None]) -> PromotionRecord:
+        found: PromotionRecord | None = None
+
+        def ended() -> bool:
+            nonlocal found
+            answer = self.running().promotion
+            if answer is None or answer.id != request.id:
+                return False
+            follow(answer)
+            found = answer
+            return answer.condition != "running"
+
+        if not child.wait_until(ended, timeout_s=3 * request.wait_s + PROMOTION_TIMEOUT_S) or found is None:
+            raise ClusterError(f"The promotion did not end in time. See {self.state.logs / 'supervisor.log'}")
+        if found.condition == "refused":
+            raise PromotionRefused(found.error)
+        if found.condition == "failed":
+            raise ClusterError(f"{found.error}. See {self.state.logs / 'supervisor.log'} and: shortlist status")
         return found
 
     def _wait_ready(self, process: subprocess.Popen[bytes], follow: Callable[[StackRecord], None]) -> None:

@@ -16,31 +16,28 @@ from pathlib import Path
 import psutil
 
 from cluster import child
+from cluster.control_data import ControlData, position
 from cluster.errors import ServerFailed
 from cluster.postgres_programs import PostgresPrograms
+from cluster.postgres_settings import SETTINGS
+from cluster.roles import sync_directory
 
 ROLE = "shortlist"
 DATABASE = "shortlist"
 
-# 20 + 10 connections from each serving process that talks to a database, and room for jobs, imports and psql.
-MAX_CONNECTIONS = 400
+# Postgres itself looks for it: a server that finds it in its data directory starts in recovery and refuses writes.
+FENCE = "standby.signal"
 
-SETTINGS: Mapping[str, str] = {
-    "listen_addresses": "",
-    "max_connections": str(MAX_CONNECTIONS),
-    "shared_buffers": "64MB",
-    "maintenance_work_mem": "64MB",
-    "max_wal_size": "512MB",
-    # A replica that is away for longer is rebuilt; the primary's disk is not filled for it.
-    "max_slot_wal_keep_size": "1GB",
-    "jit": "off",
-    "wal_retrieve_retry_interval": "200ms",
-    "hot_standby_feedback": "on",
-    "log_line_prefix": "%m [%p] %a ",
-    "log_checkpoints": "off",
-    "log_timezone": "UTC",
-    "timezone": "UTC",
-}
+# A replica that was just stopped may hold its slot for another moment.
+DROP_SLOT = """
+do $$
+begin
+    perform pg_terminate_backend(active_pid, 10000)
+        from pg_replication_slots where slot_name = '{slot}' and active_pid is not null;
+    perform pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = '{slot}';
+end
+$$
+"""
 
 
 class PostgresServer:
@@ -48,7 +45,7 @@ class PostgresServer:
     A server on a Unix socket, and nothing else.
 
     Args:
-        name: ``postgres-primary`` or ``postgres-replica-1``.
+        name: ``postgres-primary`` or ``postgres-replica-1``, by its role.
         programs: What runs it.
         data: Its data directory; created by `initialise` or `clone`.
         sockets: Directory of the socket; owned by the server's account.
@@ -105,8 +102,7 @@ class PostgresServer:
 
     def clone(self, primary: PostgresServer) -> None:
         """Replace the data directory by a base backup of the running *primary*, whole or not at all."""
-        if primary.query(f"select 1 from pg_replication_slots where slot_name = '{self.slot}'"):
-            primary.query(f"select pg_drop_replication_slot('{self.slot}')")
+        primary.query(DROP_SLOT.format(slot=self.slot))
         partial = self._empty_partial()
         self.programs.run(
             "pg_basebackup",
@@ -127,11 +123,28 @@ class PostgresServer:
         partial.rename(self.data)
 
     def follow(self, primary: PostgresServer) -> None:
-        """Stream from *primary*, wherever its socket is now."""
+        """Be a read replica of *primary* from the next start on, wherever its socket is now."""
         self.settings["primary_conninfo"] = (
             f"host={primary.sockets} port={primary.port} user={ROLE} application_name={self.slot}"
         )
         self.settings["primary_slot_name"] = self.slot
+
+    def lead(self) -> None:
+        """Be a primary from the next start on."""
+        for name in ("primary_conninfo", "primary_slot_name"):
+            self.settings.pop(name, None)
+
+    def fence(self) -> None:
+        """Mark the data directory, so that whoever starts a server on it gets one that refuses writes."""
+        mark = self.data / FENCE
+        if mark.exists():
+            return
+        with mark.open("w") as file:
+            os.fsync(file.fileno())
+        account = self.programs.account
+        if account is not None:
+            os.chown(mark, account.uid, account.gid)
+        sync_directory(self.data)
 
     @property
     def slot(self) -> str:
@@ -139,8 +152,14 @@ class PostgresServer:
         return self.name.removeprefix("postgres-").replace("-", "_")
 
     def start(self, death_signal: signal.Signals = signal.SIGINT) -> None:
-        """Start the server without waiting for it; it shuts down cleanly when the calling thread ends."""
+        """
+        Start the server without waiting for it; it shuts down cleanly when the calling thread ends.
+
+        One that follows a primary is fenced first.
+        """
         self._clear_leftovers()
+        if "primary_conninfo" in self.settings:
+            self.fence()
         options = [part for name, value in self.settings.items() for part in ("-c", f"{name}={value}")]
         self.process = child.spawn(
             [
@@ -173,6 +192,10 @@ class PostgresServer:
             if time.monotonic() > deadline:
                 raise self._failure(f"did not answer within {timeout_s:.0f} s")
             time.sleep(0.05)
+
+    def is_running(self) -> bool:
+        """Return whether the process that we started lives."""
+        return self.process is not None and self.process.poll() is None
 
     def answers(self) -> bool:
         """Return whether a query is answered."""
@@ -216,6 +239,76 @@ class PostgresServer:
             return False
         return answer == "t|streaming"
 
+    def is_in_recovery(self) -> bool:
+        """
+        Return whether this server replays what another writes, and so refuses writes itself.
+
+        Raises:
+            ServerFailed: it does not answer.
+        """
+        return self.query("select pg_is_in_recovery()", timeout_s=3.0) == "t"
+
+    def is_writable(self) -> bool:
+        """Return whether this server answers and takes writes."""
+        try:
+            return not self.is_in_recovery()
+        except ServerFailed:
+            return False
+
+    def written(self) -> int:
+        """Return the position up to which this primary's log is safe on its disk."""
+        return position(self.query("select pg_current_wal_flush_lsn()"))
+
+    def replayed(self) -> int:
+        """Return the position up to which this server has replayed, or had when it was promoted."""
+        return position(self.query("select coalesce(pg_last_wal_replay_lsn(), '0/0')"))
+
+    def promote(self, timeout_s: int = 60) -> None:
+        """
+        End recovery and take writes.
+
+        Raises:
+            ServerFailed: it does not within *timeout_s* seconds.
+        """
+        if self.query(f"select pg_promote(true, {timeout_s})", timeout_s=timeout_s + 10.0) != "t":
+            raise self._failure(f"was not promoted within {timeout_s} s")
+        # pg_rewind reads the new timeline from the control file.
+        self.query("checkpoint", timeout_s=300.0)
+
+    def keep_place(self, replica: PostgresServer) -> None:
+        """Keep from now on what *replica* needs to catch up."""
+        self.query(
+            f"select pg_create_physical_replication_slot('{replica.slot}', true) where not exists "
+            f"(select from pg_replication_slots where slot_name = '{replica.slot}')"
+        )
+
+    def acknowledge_with(self, replica: str | None) -> None:
+        """Acknowledge a write only when *replica* has it too, or (None) when it is safe here; also after a restart."""
+        if self.query("show synchronous_standby_names") != (replica or ""):
+            self.query(f"alter system set synchronous_standby_names = '{replica or ''}'")
+            self.query("select pg_reload_conf()")
+
+    def drop_own_slots(self) -> None:
+        """Keep no longer what this server kept for a replica when it was a primary."""
+        self.query("select pg_drop_replication_slot(slot_name) from pg_replication_slots where not active")
+
+    def rewind(self, primary: PostgresServer) -> None:
+        """
+        Undo what this stopped server wrote and the running *primary*, once its replica, never got.
+
+        Raises:
+            ServerFailed: it cannot be undone; the data directory may be of no use any more.
+        """
+        (self.data / FENCE).unlink(missing_ok=True)
+        self.programs.run(
+            "pg_rewind",
+            f"--target-pgdata={self.data}",
+            f"--source-server=host={primary.sockets} port={primary.port} user={ROLE} dbname=postgres",
+            "--no-sync",
+            timeout_s=600.0,
+        )
+        self.fence()
+
     def lost_its_place(self, primary: PostgresServer) -> bool:
         """Return whether *primary* no longer keeps what this replica would need to catch up."""
         status = primary.query(f"select wal_status from pg_replication_slots where slot_name = '{self.slot}'")
@@ -223,7 +316,7 @@ class PostgresServer:
 
     def descends_from(self, primary: PostgresServer) -> bool:
         """Return whether this data directory is a copy of *primary*'s cluster."""
-        return self._system_identifier() == primary._system_identifier()
+        return self.control().system_identifier == primary.control().system_identifier
 
     def stop(self, timeout_s: float = 20.0) -> None:
         """Shut down cleanly, without waiting for sessions to end by themselves."""
@@ -231,12 +324,31 @@ class PostgresServer:
             child.stop(self.process, signal.SIGINT, timeout_s=timeout_s)
             self.process = None
 
+    def kill(self) -> None:
+        """End the server without its consent, and with it every session, also one that hangs."""
+        if self.process is None:
+            return
+        with contextlib.suppress(psutil.NoSuchProcess):
+            sessions = psutil.Process(self.process.pid).children(recursive=True)
+            self.process.kill()
+            for session in sessions:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    session.kill()
+            psutil.wait_procs(sessions, timeout=10)
+        self.process.wait()
+        self.process = None
+
+    def control(self) -> ControlData:
+        """
+        Return what the data directory says of itself.
+
+        Raises:
+            ServerFailed: it cannot be read.
+        """
+        return ControlData.of(self.programs, self.data)
+
     def _failure(self, what: str) -> ServerFailed:
         return ServerFailed(f"{self.name} {what}. The end of {self.log}:\n{child.tail(self.log)}")
-
-    def _system_identifier(self) -> str:
-        text = self.programs.run("pg_controldata", str(self.data))
-        return next((line for line in text.splitlines() if line.startswith("Database system identifier")), "")
 
     def _empty_partial(self) -> Path:
         partial = self.data.with_name(f"{self.data.name}.partial")

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from cluster.errors import StateUnusable
 from cluster.identity import ProcessIdentity
+from cluster.promotion_record import PromotionRecord
 
 
 class PartRecord(BaseModel):
@@ -46,6 +47,7 @@ class StackRecord(BaseModel):
     replica_urls: list[str]
     redis_url: str
     ports: dict[str, dict[str, int]] = {}
+    promotion: PromotionRecord | None = None
 
     def write(self, path: Path) -> None:
         """Replace the file at *path*, whole or not at all."""

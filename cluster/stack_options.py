@@ -11,7 +11,7 @@ ALL_PARTS: tuple[Part, ...] = get_args(Part)
 
 
 class StackOptions(BaseModel):
-    """Addresses, already settled (no port is 0), and which parts to run."""
+    """Addresses, already settled (no port is 0), which parts to run, and whether writes wait for the replica."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -21,3 +21,4 @@ class StackOptions(BaseModel):
     dashboard_port: int
     training_dashboard_port: int
     parts: tuple[Part, ...] = ALL_PARTS
+    synchronous: bool = False

@@ -6,7 +6,9 @@ The one directory that holds everything a local stack keeps.
     supervisor.json    what runs: processes, ports, sockets, URLs
     lock               held while a stack runs
     token              Ray's authentication token
-    postgres/          programs (only as root), primary, replica-1
+    postgres/          data directories of the two servers, server-5432 and server-5433
+    roles.json         which of them is the primary, once there was a promotion
+    promotion.json     there while a promotion is asked for and has not begun
     artifacts/         what training publishes
     artifact-cache/    fetched copies of remote artifacts
     downloads/         data sets as they were downloaded
@@ -67,6 +69,16 @@ class StateDirectory:
     def postgres(self) -> Path:
         """Directory of the Postgres data directories."""
         return self.root / "postgres"
+
+    @property
+    def roles(self) -> Path:
+        """Which Postgres server is the primary."""
+        return self.root / "roles.json"
+
+    @property
+    def promotion(self) -> Path:
+        """A promotion that was asked for."""
+        return self.root / "promotion.json"
 
     @property
     def programs(self) -> Path:

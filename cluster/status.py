@@ -9,7 +9,7 @@ import psutil
 from pydantic import BaseModel
 
 from cluster.errors import ClusterError
-from cluster.local_postgres import LocalPostgres
+from cluster.local_postgres import PRIMARY, REPLICA, LocalPostgres
 from cluster.local_stack import LocalStack
 from cluster.ray_api import RayApi
 from cluster.record import StackRecord
@@ -59,7 +59,7 @@ def status_of(stack: LocalStack) -> tuple[StackStatus, StackRecord | None]:
                 healthy=alive and _works(stack.state, name, clusters.get(name)),
             )
         )
-    order = ["postgres-primary", "postgres-replica-1", "valkey", "ray-serving", "ray-training"]
+    order = [PRIMARY, REPLICA, "valkey", "ray-serving", "ray-training"]
     rows.sort(key=lambda row: order.index(row.name))
     return StackStatus(url=record.url, processes=[*rows, *replicas]), record
 
@@ -80,6 +80,11 @@ def extras(state: StateDirectory, record: StackRecord) -> dict[str, Any]:
         "ports": record.ports,
         "restarts": {name: part.restarts for name, part in record.parts.items()},
     }
+
+
+def postgres_ports(record: StackRecord) -> dict[str, int | None]:
+    """Return the port of the server in each role."""
+    return {name: part.port for name, part in record.parts.items() if name in {PRIMARY, REPLICA}}
 
 
 def stack_api(state: StateDirectory, address: str | None) -> RayApi | None:
@@ -122,10 +127,10 @@ def _replica_row(deployment: str, replica: Mapping[str, Any]) -> ProcessRow:
 
 
 def _works(state: StateDirectory, name: str, cluster: RayApi | None) -> bool:
-    """Ask the part itself: a query, PING, or the dashboard; a read replica must also be streaming."""
+    """Ask the part itself: PING, the dashboard, whether a primary takes writes, whether a read replica streams."""
     if cluster is not None:
         return cluster.answers()
     if name == "valkey":
         return ValkeyServer.of(state).answers()
     servers = LocalPostgres.of(state)
-    return servers.replica.is_streaming() if name == servers.replica.name else servers.primary.answers()
+    return servers.replica.is_streaming() if name == REPLICA else servers.primary.is_writable()

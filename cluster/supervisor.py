@@ -19,14 +19,16 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn, Protocol
+from typing import Any, NoReturn, Protocol
 
 from cluster import child
-from cluster.errors import ClusterError
+from cluster.errors import ClusterError, PromotionRefused
 from cluster.identity import ProcessIdentity
 from cluster.keeper import end_descendants
-from cluster.local_postgres import PRIMARY_PORT, REPLICA_PORT, LocalPostgres
 from cluster.log_files import cut_long_logs
+from cluster.postgres_pair import PostgresPair
+from cluster.promotion import promote
+from cluster.promotion_record import PromotionRecord, PromotionRequest
 from cluster.ray_cluster import RayCluster, RayPlan
 from cluster.record import PartRecord, StackRecord, Step
 from cluster.restarts import Restarts
@@ -38,13 +40,13 @@ log = logging.getLogger("supervisor")
 
 WATCH_S = 0.5
 CHORES_S = 10.0
-STREAMING_TIMEOUT_S = 30.0
 
 
 class Part(Protocol):
     """A server or a Ray cluster."""
 
     name: str
+    log: Path
     process: subprocess.Popen[bytes] | None
 
     def start(self) -> None:
@@ -76,9 +78,7 @@ class Supervisor:
     def __init__(self, options: StackOptions, state: StateDirectory) -> None:
         self.options = options
         self.state = state
-        servers = LocalPostgres.of(state)
-        self.primary = servers.primary
-        self.replica = servers.replica
+        self.pair = PostgresPair(state, self, synchronous=options.synchronous)
         self.valkey = ValkeyServer.of(state)
         if not state.token.exists():
             state.token.touch(mode=0o600)
@@ -108,8 +108,8 @@ class Supervisor:
             url=f"http://{f'[{host}]' if ':' in host else host}:{options.http_port}",
             http_host=options.http_host,
             http_port=options.http_port,
-            database_url=self.primary.url(),
-            replica_urls=[self.replica.url()],
+            database_url=self.pair.servers.database_url,
+            replica_urls=[self.pair.servers.replica_url],
             redis_url=self.valkey.url,
             ports={part.name: part.ports for part in self._clusters()},
             dashboard_url=f"http://127.0.0.1:{options.dashboard_port}" if "ray-serving" in options.parts else None,
@@ -126,17 +126,18 @@ class Supervisor:
             ClusterError: one of them does not.
         """
         self.record.write(self.state.record)
+        self.state.promotion.unlink(missing_ok=True)
         clusters = self._clusters()
         for cluster in clusters:
-            self._start(cluster)
+            self.start(cluster)
         if "valkey" in self.options.parts:
-            self._start(self.valkey)
+            self.start(self.valkey)
         if "postgres" in self.options.parts:
-            self._begin_postgres()
+            self.pair.begin()
         if "valkey" in self.options.parts:
             self.valkey.wait_ready()
         for cluster in clusters:
-            with self._step(f"{cluster.name} cluster"):
+            with self.step(f"{cluster.name} cluster"):
                 cluster.wait_ready()
         self.record.condition = "ready"
         self.record.write(self.state.record)
@@ -145,8 +146,9 @@ class Supervisor:
     def watch(self) -> NoReturn:
         """Start again what dies, until a signal raises `StopAsked`."""
         while True:
-            for part in self.running.values():
+            for part in list(self.running.values()):
                 self._look_after(part)
+            self._promote_if_asked()
             if time.monotonic() > self.next_chores:
                 self.next_chores = time.monotonic() + CHORES_S
                 self._chores()
@@ -157,7 +159,7 @@ class Supervisor:
         for cluster in (self.training, self.serving):
             if cluster.process is not None:
                 cluster.process.send_signal(signal.SIGTERM)
-        parts: tuple[Part, ...] = (self.training, self.serving, self.valkey, self.replica, self.primary)
+        parts: tuple[Part, ...] = (self.training, self.serving, self.valkey, self.pair.replica, self.pair.primary)
         for part in parts:
             with contextlib.suppress(OSError):
                 part.stop()
@@ -167,31 +169,15 @@ class Supervisor:
     def _clusters(self) -> list[RayCluster]:
         return [cluster for cluster in (self.serving, self.training) if cluster.name in self.options.parts]
 
-    def _begin_postgres(self) -> None:
-        primary, replica = self.primary, self.replica
-        with self._step("postgres primary"):
-            if not primary.exists:
-                primary.initialise()
-            self._start(primary)
-            primary.wait_ready()
-            primary.create_database()
-        with self._step("postgres replica"):
-            if not replica.exists or not replica.descends_from(primary) or replica.lost_its_place(primary):
-                log.info("%s: copying the primary", replica.name)
-                replica.clone(primary)
-            self._start(replica)
-            replica.wait_ready()
-            if not child.wait_until(replica.is_streaming, timeout_s=STREAMING_TIMEOUT_S):
-                log.warning("%s does not stream after %.0f s", replica.name, STREAMING_TIMEOUT_S)
-
-    def _start(self, part: Part) -> None:
+    def start(self, part: Part) -> None:
+        """Start *part* and watch it from now on."""
         part.start()
         assert part.process is not None
         self.running[part.name] = part
         self.restarts.setdefault(part.name, Restarts())
         ports = {
-            "postgres-primary": PRIMARY_PORT,
-            "postgres-replica-1": REPLICA_PORT,
+            self.pair.primary.name: self.pair.primary.port,
+            self.pair.replica.name: self.pair.replica.port,
             "ray-serving": self.options.dashboard_port,
             "ray-training": self.options.training_dashboard_port,
         }
@@ -203,6 +189,19 @@ class Supervisor:
         self.record.write(self.state.record)
         log.info("%s: started as process %d", part.name, part.process.pid)
 
+    def end_orphans(self) -> None:
+        """End what belonged to a part that is dead; the others are left alone."""
+        end_descendants(spare={part.process.pid for part in self.running.values() if part.process is not None})
+
+    def swap(self, one: str, other: str) -> None:
+        """Exchange the names of two parts in all that is kept by name."""
+        kept: tuple[dict[str, Any], ...] = (self.running, self.restarts, self.record.parts)
+        for each in kept:
+            each[one], each[other] = each[other], each[one]
+        for name in (one, other):
+            self.due.pop(name, None)
+        self.record.write(self.state.record)
+
     def _look_after(self, part: Part) -> None:
         """Start *part* again if it is dead and its pause is over."""
         now = time.monotonic()
@@ -212,7 +211,7 @@ class Supervisor:
                 return
             part.process = None
             # A keeper that was killed leaves its cluster to us, with every port still taken.
-            end_descendants(spare={each.process.pid for each in self.running.values() if each.process is not None})
+            self.end_orphans()
             pause = self.restarts[part.name].next_pause()
             if pause is None:
                 self.due.pop(part.name, None)
@@ -220,7 +219,7 @@ class Supervisor:
                     "%s: ended with status %d too often; it stays down. See %s, then: shortlist down; shortlist up",
                     part.name,
                     status,
-                    self.state.logs / f"{part.name}.log",
+                    part.log,
                 )
                 return
             self.due[part.name] = now + pause
@@ -228,7 +227,7 @@ class Supervisor:
         if self.due.get(part.name, float("inf")) <= now:
             del self.due[part.name]
             try:
-                self._start(part)
+                self.start(part)
             except (ClusterError, OSError):
                 log.exception("%s: did not start; trying again", part.name)
                 pause = self.restarts[part.name].next_pause()
@@ -241,24 +240,31 @@ class Supervisor:
         for path in cut_long_logs(self.state.logs):
             log.info("cut %s", path)
         if "postgres" in self.options.parts:
-            self._mend_replica()
+            self.pair.mend()
         if self.redeploy and self.serving.answers():
             self._deploy_again()
         self._name_ray_logs()
 
-    def _mend_replica(self) -> None:
-        """Copy the primary again when it no longer keeps what the replica needs."""
-        replica, primary = self.replica, self.primary
-        if replica.process is None or replica.is_streaming() or not primary.answers():
+    def _promote_if_asked(self) -> None:
+        request = PromotionRequest.take(self.state.promotion)
+        if request is None:
             return
+        record = self.record.promotion = PromotionRecord(id=request.id)
+
+        def say(doing: str) -> None:
+            log.info("promotion: %s", doing)
+            record.doing = doing
+            self.record.write(self.state.record)
+
         try:
-            if replica.lost_its_place(primary):
-                log.error("%s: fell too far behind; copying the primary again", replica.name)
-                replica.stop()
-                replica.clone(primary)
-                self._start(replica)
-        except ClusterError:
-            log.exception("%s: could not be copied; trying again", replica.name)
+            promote(self.pair, request, record, say)
+            record.condition = "done"
+        except PromotionRefused as refusal:
+            record.condition, record.error = "refused", str(refusal)
+        except (ClusterError, OSError) as error:
+            log.exception("promotion failed while %s", record.doing)
+            record.condition, record.error = "failed", f"It failed while {record.doing}: {error}"
+        self.record.write(self.state.record)
 
     def _deploy_again(self) -> None:
         """Give a serving cluster that was started again what was deployed last."""
@@ -284,7 +290,8 @@ class Supervisor:
                     link.symlink_to(target)
 
     @contextlib.contextmanager
-    def _step(self, name: str) -> Iterator[None]:
+    def step(self, name: str) -> Iterator[None]:
+        """Show that *name* is under way, and how long it took."""
         step = Step(name=name, started_at=time.time())
         self.record.steps.append(step)
         self.record.write(self.state.record)
@@ -295,7 +302,9 @@ class Supervisor:
     def _ray(self, plan: RayPlan) -> RayCluster:
         return RayCluster(
             plan,
-            environment=settings(self.state, self.primary.url(), [self.replica.url()], self.valkey.url),
+            environment=settings(
+                self.state, self.pair.servers.database_url, [self.pair.servers.replica_url], self.valkey.url
+            ),
             python=self.state.python,
             haproxy=self.state.alias / "h",
             token=self.state.token,

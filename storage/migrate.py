@@ -15,7 +15,7 @@ from importlib import resources
 
 import asyncpg
 
-from storage.connection import Connection
+from storage.connection import CONNECT_FAILURES, Connection
 from storage.errors import DatabaseUnavailable, MigrationChanged, StorageError
 from storage.settings import StorageSettings
 
@@ -57,7 +57,7 @@ async def migrate(database_url: str) -> list[str]:
     """
     try:
         connection = await asyncpg.connect(database_url, timeout=10, server_settings={"application_name": "migrate"})
-    except (OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError) as error:
+    except CONNECT_FAILURES as error:
         raise DatabaseUnavailable("primary", f"cannot connect to migrate ({error})") from error
     try:
         await connection.execute("select pg_advisory_lock($1)", _LOCK)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from storage.errors import SettingMissing
+
+# A DSN may name several hosts, separated by commas too.
+_BETWEEN_URLS = re.compile(r",(?=\s*postgres(?:ql)?://)")
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class StorageSettings:
         database_url = environ.get("SHORTLIST_DATABASE_URL", "").strip()
         if not database_url:
             raise SettingMissing("SHORTLIST_DATABASE_URL")
-        replicas = (url.strip() for url in environ.get("SHORTLIST_REPLICA_URLS", "").split(","))
+        replicas = (url.strip(" ,") for url in _BETWEEN_URLS.split(environ.get("SHORTLIST_REPLICA_URLS", "")))
         return cls(
             database_url=database_url,
             replica_urls=tuple(url for url in replicas if url),

@@ -9,7 +9,13 @@ import asyncpg
 
 from storage.errors import DatabaseUnavailable
 
-_REFUSALS = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+_REFUSALS = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.TargetServerAttributeNotMatched,
+)
 _ADVICE = "Check SHORTLIST_DATABASE_URL and SHORTLIST_REPLICA_URLS, and that the servers run"
 
 

@@ -37,6 +37,13 @@ TrainingDashboardPort = Annotated[
 Only = Annotated[
     str, typer.Option("--only", hidden=True, help=f"Parts to run, separated by commas: {', '.join(ALL_PARTS)}")
 ]
+Synchronous = Annotated[
+    bool,
+    typer.Option(
+        "--synchronous",
+        help="Acknowledge a write only when the read replica has it too; without the replica, writes wait.",
+    ),
+]
 Address = Annotated[
     str | None,
     typer.Option(
@@ -54,7 +61,14 @@ def stack_at(state_dir: Path | None, output: Output) -> LocalStack:
 
 
 def stack_options(
-    stack: LocalStack, *, host: str, http_port: int, dashboard_port: int, training_dashboard_port: int, only: str = ""
+    stack: LocalStack,
+    *,
+    host: str,
+    http_port: int,
+    dashboard_port: int,
+    training_dashboard_port: int,
+    only: str = "",
+    synchronous: bool = False,
 ) -> StackOptions:
     """
     Return settled options: every port is free now and none is 0.
@@ -77,4 +91,5 @@ def stack_options(
         dashboard_port=require_free("127.0.0.1", dashboard_port, option="--dashboard-port"),
         training_dashboard_port=require_free("127.0.0.1", training_dashboard_port, option="--training-dashboard-port"),
         parts=parts,
+        synchronous=synchronous,
     )

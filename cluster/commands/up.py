@@ -23,6 +23,7 @@ from cluster.commands.options import (
     HttpPort,
     Only,
     StateDir,
+    Synchronous,
     TrainingDashboardPort,
     stack_at,
     stack_options,
@@ -48,6 +49,7 @@ def up(
     http_port: HttpPort = 8000,
     dashboard_port: DashboardPort = 8265,
     training_dashboard_port: TrainingDashboardPort = 8266,
+    synchronous: Synchronous = False,
     only: Only = "",
 ) -> None:
     """
@@ -69,6 +71,7 @@ def up(
         dashboard_port=dashboard_port,
         training_dashboard_port=training_dashboard_port,
         only=only,
+        synchronous=synchronous,
     )
     with running_stack(output, stack, options, detached=detach) as record:
         if "postgres" in options.parts:

@@ -17,6 +17,13 @@ class TestFromEnvironment:
             }
         )
 
+    def test_a_dsn_may_name_several_hosts(self) -> None:
+        either = "postgresql://u@/d?host=/a,/b&port=1,2&target_session_attrs=standby"
+        settings = StorageSettings.from_environment(
+            {"SHORTLIST_DATABASE_URL": "postgresql://a", "SHORTLIST_REPLICA_URLS": f"{either}, postgres://c,d/e"}
+        )
+        assert settings.replica_urls == (either, "postgres://c,d/e")
+
     def test_replicas_and_redis_may_be_empty(self) -> None:
         settings = StorageSettings.from_environment(
             {"SHORTLIST_DATABASE_URL": "postgresql://a", "SHORTLIST_REPLICA_URLS": "", "SHORTLIST_REDIS_URL": ""}
