@@ -25,6 +25,7 @@ class Answer:
         stages: What each part did, in the order data flows.
         versions: What the order depended on.
         freshness: Which database answered and how fresh it was.
+        event_count: How many events of the user were taken into account; None where that is not known or none is named.
     """
 
     page: RankedPage
@@ -34,6 +35,7 @@ class Answer:
     stages: list[Stage]
     versions: Versions
     freshness: Freshness
+    event_count: int | None = None
 
     @property
     def degraded(self) -> bool:

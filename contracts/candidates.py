@@ -109,6 +109,7 @@ class Profile:
         version: The collaborative artifact the vector belongs to.
         owned: Products the user bought or rated, which recommendations leave out.
         stage: How the look-up went.
+        event_count: How many events the user had when they were looked up; None if they were not.
     """
 
     user_id: str
@@ -116,6 +117,7 @@ class Profile:
     version: str | None
     owned: frozenset[str]
     stage: Stage
+    event_count: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

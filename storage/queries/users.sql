@@ -55,6 +55,10 @@ left join (
 -- $1 user id. user_exists: whether the user has ever been seen.
 select exists (select from users where id = $1::text) as user_exists;
 
+-- name: user_event_count
+-- $1 user id. event_count: how many events of the user were ever accepted; no row for a user nobody knows.
+select event_count from users where id = $1::text;
+
 -- name: sample_users
 -- $1 limit. user_id: those with most events among the first thousand users by id, equal numbers by id.
 select first_users.id as user_id

@@ -1,0 +1,58 @@
+"""How the result cache served a request, and the header that says so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+CACHE_NAME = "Shortlist"
+
+Detail = Literal[
+    "consistency-token",
+    "versions-unknown",
+    "user-unread",
+    "not-configured",
+    "unavailable",
+    "degraded",
+    "versions-moved",
+    "not-stored",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class CacheOutcome:
+    """
+    What became of one request.
+
+    Attributes:
+        status: ``hit``: the answer was kept; ``miss``: it was made; ``bypass``: it was made without asking the cache.
+        ttl_s: Seconds for which a hit may still be used.
+        stored: Whether the answer is kept now.
+        collapsed: Whether it was being made for another request already.
+        detail: Why the cache was not asked, or why the answer was not kept.
+    """
+
+    status: Literal["hit", "miss", "bypass"]
+    ttl_s: int | None = None
+    stored: bool = False
+    collapsed: bool = False
+    detail: Detail | None = None
+
+
+def cache_status(outcome: CacheOutcome) -> str:
+    """
+    Return the value of ``Cache-Status`` for *outcome*, e.g. ``Shortlist; hit; ttl=212``.
+
+    Source:
+        RFC 9211, "The Cache-Status HTTP Response Header Field", 2022.
+    """
+    if outcome.status == "hit":
+        return f"{CACHE_NAME}; hit; ttl={outcome.ttl_s}"
+    parts = [CACHE_NAME, f"fwd={outcome.status}"]
+    if outcome.stored:
+        parts.append("stored")
+    if outcome.collapsed:
+        parts.append("collapsed")
+    if outcome.detail is not None:
+        parts.append(f"detail={outcome.detail}")
+    return "; ".join(parts)

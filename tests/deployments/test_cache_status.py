@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+import pytest
+
+from deployments.cache_status import CacheOutcome, cache_status
+
+
+class TestCacheStatus:
+    @pytest.mark.parametrize(
+        ("outcome", "value"),
+        [
+            (CacheOutcome("hit", ttl_s=212), "Shortlist; hit; ttl=212"),
+            (CacheOutcome("miss", stored=True), "Shortlist; fwd=miss; stored"),
+            (CacheOutcome("miss", stored=True, collapsed=True), "Shortlist; fwd=miss; stored; collapsed"),
+            (
+                CacheOutcome("miss", collapsed=True, detail="degraded"),
+                "Shortlist; fwd=miss; collapsed; detail=degraded",
+            ),
+            (CacheOutcome("miss", detail="unavailable"), "Shortlist; fwd=miss; detail=unavailable"),
+            (CacheOutcome("bypass", detail="consistency-token"), "Shortlist; fwd=bypass; detail=consistency-token"),
+        ],
+    )
+    def test_it_is_a_list_of_one_cache_with_parameters(self, outcome: CacheOutcome, value: str) -> None:
+        assert cache_status(outcome) == value
