@@ -65,15 +65,16 @@ class ProfileReader:
         if rows is None:
             return _unread(user_id, loaded, stage)
         bought = frozenset(str(row["product_id"]) for row in rows.records if row["owned"])
+        events = int(rows.records[0]["event_count"] or 0)
         stage = read_stage(stage, [rows.source])
         if loaded is None:
-            return replace(self._without_model(user_id, stage), owned=bought)
+            return replace(self._without_model(user_id, stage), owned=bought, event_count=events)
         vector, source = _vector(loaded.value, user_id, rows.records, trained)
         if vector is not None:
             stage = replace(stage, source=f"{source}+{stage.source}")
         elif stage.cause is None:
             stage = Stage("profile", status="skipped", cause="unknown_user", ms=stage.ms)
-        return Profile(user_id, vector, loaded.version, bought, stage)
+        return Profile(user_id, vector, loaded.version, bought, stage, events)
 
     def _without_model(self, user_id: str, stage: Stage) -> Profile:
         cause = (self._factors.cause if self._factors else None) or "artifact_missing"

@@ -85,6 +85,17 @@ class TestProfile:
         assert counted_factors.current is not None
         assert profile.version == counted_factors.current.version
 
+    async def test_it_says_how_many_events_it_saw(
+        self, own_database: Database, profiles: ProfileReader, cache: Cache
+    ) -> None:
+        assert (await read(profiles, "new")).event_count == 0
+        await add(own_database, "new", "click", "p3", "p3")
+        assert (await read(profiles, "new")).event_count == 2
+        without_model = RecommendationRetrieval(own_database, cache, RetrievalConfig())
+        found = await without_model.retrieve(RecommendationRequest(user_id="new"), timeout_s=10)
+        assert found.profile is not None
+        assert found.profile.event_count == 2
+
     async def test_the_same_events_give_the_same_bytes(self, own_database: Database, profiles: ProfileReader) -> None:
         await add(own_database, "new", "view", "p1", "p3", "p4")
         once, again = await read(profiles, "new"), await read(profiles, "new")
