@@ -9,7 +9,7 @@ from ray import serve
 from artifacts.store import ArtifactStore
 from contracts.candidates import Profile, Retrieval
 from contracts.requests import RecommendationRequest
-from deployments.artifact_watch import artifact_status, watch_embeddings, watch_factors
+from deployments.artifact_watch import artifact_status, watch_catalogue, watch_embeddings, watch_factors
 from deployments.config import GraphConfig
 from deployments.options import INNER
 from deployments.stores import open_cache, open_database
@@ -20,19 +20,21 @@ WARM_UP_S = 5.0
 
 @serve.deployment(name="recommendation", **INNER)
 class RecommendationDeployment:
-    """Holds the factor model and the embedding index; retrieves candidates only."""
+    """Holds the factor model, the embedding index and the live catalogue; retrieves candidates only."""
 
     async def __init__(self, config: GraphConfig) -> None:  # type: ignore[misc]  # Serve awaits it
         store = ArtifactStore.from_environment()
         self._factors = await watch_factors(store)
         self._embeddings = await watch_embeddings(store)
         self._cache = open_cache()
+        database = await open_database("recommendation", config.storage)
+        self._catalogue = await watch_catalogue(database, self._embeddings, config.retrieval)
         self._retrieval = RecommendationRetrieval(
-            await open_database("recommendation", config.storage),
+            database,
             self._cache,
             config.retrieval,
             factors=self._factors,
-            embeddings=self._embeddings,
+            catalogue=self._catalogue,
         )
         # The first request opens connections; no client should wait for that.
         await self._retrieval.retrieve(RecommendationRequest(), timeout_s=WARM_UP_S)
@@ -49,7 +51,13 @@ class RecommendationDeployment:
         """Return what this replica has loaded."""
         factors, embeddings = artifact_status(self._factors), artifact_status(self._embeddings)
         healthy = factors["healthy"] and embeddings["healthy"]
-        return {"healthy": healthy, "collaborative": factors, "embeddings": embeddings}
+        changes = self._catalogue.status()
+        return {"healthy": healthy, "collaborative": factors, "embeddings": embeddings, "changes": changes}
 
     async def check_health(self) -> None:
         """Return: that this runs shows the loop alive."""
+
+    def __del__(self) -> None:
+        """Stop pulling changes."""
+        if hasattr(self, "_catalogue"):
+            self._catalogue.cancel()

@@ -9,7 +9,7 @@ from ray import serve
 from artifacts.store import ArtifactStore
 from contracts.candidates import Retrieval
 from contracts.requests import SearchRequest
-from deployments.artifact_watch import artifact_status, watch_embeddings
+from deployments.artifact_watch import artifact_status, watch_catalogue, watch_embeddings
 from deployments.config import GraphConfig
 from deployments.options import INNER
 from deployments.stores import open_cache, open_database
@@ -20,13 +20,16 @@ WARM_UP_S = 5.0
 
 @serve.deployment(name="search", **INNER)
 class SearchDeployment:
-    """Holds the embedding index and a database pool; retrieves candidates only."""
+    """Holds the embedding index, the live catalogue over it and a database pool; retrieves candidates only."""
 
     async def __init__(self, config: GraphConfig) -> None:  # type: ignore[misc]  # Serve awaits it
         self._database = await open_database("search", config.storage)
         self._cache = open_cache()
         self._embeddings = await watch_embeddings(ArtifactStore.from_environment())
-        self._retrieval = SearchRetrieval(self._database, self._embeddings, config.retrieval, cache=self._cache)
+        self._catalogue = await watch_catalogue(self._database, self._embeddings, config.retrieval)
+        self._retrieval = SearchRetrieval(
+            self._database, self._embeddings, config.retrieval, cache=self._cache, catalogue=self._catalogue
+        )
         # The first query opens connections and touches the whole index; no client should wait for that.
         await self._retrieval.retrieve(SearchRequest(q="warm up"), timeout_s=WARM_UP_S)
 
@@ -36,7 +39,12 @@ class SearchDeployment:
 
     async def status(self) -> dict[str, Any]:
         """Return what this replica has loaded."""
-        return artifact_status(self._embeddings)
+        return {**artifact_status(self._embeddings), "changes": self._catalogue.status()}
 
     async def check_health(self) -> None:
         """Return: that this runs shows the loop alive."""
+
+    def __del__(self) -> None:
+        """Stop pulling changes."""
+        if hasattr(self, "_catalogue"):
+            self._catalogue.cancel()

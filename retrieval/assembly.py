@@ -41,6 +41,7 @@ class Found:
         relevance: Whether the fused score is relevance to a query or to given products.
         profile: The user, where the request names one.
         index: The embedding index that was looked in, if any.
+        changes: The position of the live catalogue that was looked in, if any.
         cf: The factor model that was looked in, if any.
     """
 
@@ -53,6 +54,7 @@ class Found:
     relevance: bool = False
     profile: Profile | None = None
     index: Loaded[Any] | None = None
+    changes: str | None = None
     cf: Loaded[Any] | None = None
 
 
@@ -122,10 +124,15 @@ def _versions(found: Found, epoch: Epoch | None, sources: Sequence[ReadSource]) 
         return versions
     return replace(
         versions,
-        changes=epoch.changes if one_database(sources) else None,
+        changes=_changes(epoch.changes, found.changes) if one_database(sources) else None,
         vocabulary=epoch.vocabulary,
         popularity=epoch.popularity,
     )
+
+
+def _changes(seen: str, live: str | None) -> str:
+    """What was seen of the catalogue; where the database and the live catalogue differ, both."""
+    return seen if live in (None, seen) else f"{seen}~{live}"
 
 
 def _age_s(index: Loaded[Any] | None) -> int | None:

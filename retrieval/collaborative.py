@@ -9,36 +9,62 @@ import numpy.typing as npt
 
 from artifacts.factors import Factors
 from contracts.candidates import Retrieved
+from contracts.requests import RecommendationRequest
 from retrieval.item_order import best_items
+from retrieval.live_catalogue import LiveCatalogue, Look
 
 
 class CollaborativeRetriever:
-    """Finds the products a factor model predicts a user to prefer."""
+    """
+    Finds the products a factor model predicts a user to prefer.
 
-    def __init__(self, *, limit: int) -> None:
+    Args:
+        catalogue: Says which items there are and pass a request's filters; None: any.
+        limit: Most products.
+        widening: How many times the limit is looked at for a request with filters while the columns are not loaded.
+    """
+
+    def __init__(self, catalogue: LiveCatalogue | None, *, limit: int, widening: int) -> None:
+        self._catalogue = catalogue
         self._limit = limit
+        self._widening = widening
 
     async def retrieve(
-        self, factors: Factors, user_vector: npt.NDArray[np.float32], *, without: frozenset[str], widen: int = 1
-    ) -> Retrieved:
+        self,
+        request: RecommendationRequest,
+        factors: Factors,
+        user_vector: npt.NDArray[np.float32],
+        *,
+        without: frozenset[str],
+    ) -> tuple[Retrieved, Look]:
         """
-        Return the products with the largest predicted preference, best first, leaving out *without*.
+        Return the products with the largest predicted preference that pass the request's filters, best first.
 
-        *widen* times the limit are returned, for requests whose filters will drop some.
-        The score is the dot product of the user's and the item's factors, no unit.
+        *without* is left out. The score is the dot product of the user's and the item's factors, no unit. What was
+        looked at comes with it.
         """
-        limit = self._limit * widen
-        found = await asyncio.to_thread(_preferred, factors, user_vector, limit, without)
-        return Retrieved(
+        return await asyncio.to_thread(self._preferred, request, factors, user_vector, without)
+
+    def _preferred(
+        self,
+        request: RecommendationRequest,
+        factors: Factors,
+        user_vector: npt.NDArray[np.float32],
+        without: frozenset[str],
+    ) -> tuple[Retrieved, Look]:
+        look = Look() if self._catalogue is None else self._catalogue.look(request, factors)
+        keep = look.items_kept()
+        limit = self._limit * (self._widening if keep is None and request.filtered else 1)
+        found = best_items(
+            factors.item_ids, factors.item_factors @ user_vector, limit=limit, without=without, keep=keep
+        )
+        product_ids = [product_id for product_id, _ in found]
+        retrieved = Retrieved(
             retriever="collaborative",
-            product_ids=[product_id for product_id, _ in found],
+            product_ids=product_ids,
             scores=np.array([score for _, score in found], dtype=np.float64),
             truncated=len(found) == limit,
             source="factors",
+            revisions=look.revisions(product_ids),
         )
-
-
-def _preferred(
-    factors: Factors, user_vector: npt.NDArray[np.float32], limit: int, without: frozenset[str]
-) -> list[tuple[str, float]]:
-    return best_items(factors.item_ids, factors.item_factors @ user_vector, limit=limit, without=without)
+        return retrieved, look

@@ -16,11 +16,13 @@ class RetrievalConfig(BaseModel):
         keyword_limit: Most candidates by words.
         semantic_limit: Most candidates by meaning.
         min_cosine: Least cosine between query and product for a candidate by meaning; what lies below is noise.
-        filter_widening: How many times the semantic limit is looked at when filters will drop some.
+        filter_widening: How many times the limits by meaning, preference and likeness are looked at for a request with
+            filters, while the columns that filters need are not in memory (the database is down since the start).
         collaborative_limit: Most candidates by predicted preference.
         similar_limit: Most candidates like given products.
         popular_limit: Most candidates by popularity; more than the others, since a user may own many of them.
         rrf_k: How slowly a lower rank loses weight in fusion.
+        feed_period_s: Seconds between two readings of the products' changes.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -33,3 +35,4 @@ class RetrievalConfig(BaseModel):
     similar_limit: Limit = 200
     popular_limit: Limit = 500
     rrf_k: Annotated[int, Field(ge=0, le=1000)] = 60
+    feed_period_s: Annotated[float, Field(gt=0, le=60)] = 0.5

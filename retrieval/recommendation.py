@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from dataclasses import replace
 
 from artifacts.active import ActiveArtifact
-from artifacts.embedding_index import EmbeddingIndex
 from artifacts.factors import Factors
 from contracts.candidates import Profile, Retrieval, Retrieved
 from contracts.deadline import Deadline
 from contracts.requests import RecommendationRequest
-from contracts.stages import Stage
+from contracts.stages import Stage, StageName
 from retrieval.assembly import Found, assemble
 from retrieval.collaborative import CollaborativeRetriever
 from retrieval.config import RetrievalConfig
 from retrieval.hydration import Hydrator
+from retrieval.live_catalogue import LiveCatalogue, Look, token_missed
 from retrieval.popular import PopularList, PopularRetriever
 from retrieval.profile import ProfileReader
 from retrieval.reads import read_stage
@@ -34,7 +35,7 @@ class RecommendationRetrieval:
 
     Args:
         factors: The collaborative artifact; None in a process that holds none and so can offer popularity only.
-        embeddings: The embedding index; None likewise.
+        catalogue: The live catalogue with the embedding index; None likewise.
     """
 
     def __init__(
@@ -44,17 +45,17 @@ class RecommendationRetrieval:
         config: RetrievalConfig,
         *,
         factors: ActiveArtifact[Factors] | None = None,
-        embeddings: ActiveArtifact[EmbeddingIndex] | None = None,
+        catalogue: LiveCatalogue | None = None,
     ) -> None:
         self._profiles = ProfileReader(database, factors)
-        self._collaborative = CollaborativeRetriever(limit=config.collaborative_limit)
-        self._similar = SimilarRetriever(limit=config.similar_limit, rrf_k=config.rrf_k)
+        widening = config.filter_widening
+        self._collaborative = CollaborativeRetriever(catalogue, limit=config.collaborative_limit, widening=widening)
+        self._similar = SimilarRetriever(catalogue, limit=config.similar_limit, rrf_k=config.rrf_k, widening=widening)
         self._popular = PopularRetriever(database, cache, limit=config.popular_limit)
         self._hydrator = Hydrator(database, cache)
         self._factors = factors
-        self._embeddings = embeddings
+        self._catalogue = catalogue
         self._rrf_k = config.rrf_k
-        self._filter_widening = config.filter_widening
 
     async def profile(self, user_id: str, *, timeout_s: float, after: str | None = None) -> Profile:
         """Return the user's vector within *timeout_s*, events that *after* covers included; ``owned`` stays empty."""
@@ -103,7 +104,7 @@ class RecommendationRetrieval:
     async def _for_its_subject(self, request: RecommendationRequest, deadline: Deadline) -> Found:
         """What there is for the request's user or products, leaving popularity aside."""
         found = Found(
-            index=self._embeddings.current if self._embeddings else None,
+            index=self._catalogue.loaded if self._catalogue else None,
             cf=self._factors.current if self._factors else None,
         )
         collaborative, similar = not_requested("collaborative"), not_requested("similar")
@@ -115,9 +116,9 @@ class RecommendationRetrieval:
             )
             profile_stage = found.profile.stage
         if request.kind == "for_user" and found.profile is not None:
-            retrieved, collaborative = await self._by_preference(found.profile, request, deadline)
+            retrieved, collaborative = await self._by_preference(found, found.profile, request, deadline)
         elif request.kind == "similar" and request.product_ids is not None:
-            retrieved, similar = await self._by_likeness(request, found, deadline)
+            retrieved, similar = await self._by_likeness(found, request, deadline)
             found.relevance = retrieved is not None and bool(retrieved.product_ids)
         if retrieved is not None:
             found.lists, found.answered = [retrieved], True
@@ -125,7 +126,7 @@ class RecommendationRetrieval:
         return found
 
     async def _by_preference(
-        self, profile: Profile, request: RecommendationRequest, deadline: Deadline
+        self, found: Found, profile: Profile, request: RecommendationRequest, deadline: Deadline
     ) -> tuple[Retrieved | None, Stage]:
         loaded = self._factors.of_version(profile.version) if self._factors and profile.version else None
         if profile.vector is None or loaded is None:
@@ -133,32 +134,40 @@ class RecommendationRetrieval:
             cause = missing or profile.stage.cause or "unknown_user"
             return None, Stage("collaborative", status="skipped", cause=cause)
         without = profile.owned | frozenset(request.exclude_ids)
-        return _noted(
-            await run_stage(
-                "collaborative",
-                self._collaborative.retrieve(loaded.value, profile.vector, without=without, widen=self._widen(request)),
-                timeout_s=deadline.left_s(SHARE),
-            )
+        return await self._looked(
+            "collaborative",
+            self._collaborative.retrieve(request, loaded.value, profile.vector, without=without),
+            found,
+            timeout_s=deadline.left_s(SHARE),
         )
 
     async def _by_likeness(
-        self, request: RecommendationRequest, found: Found, deadline: Deadline
+        self, found: Found, request: RecommendationRequest, deadline: Deadline
     ) -> tuple[Retrieved | None, Stage]:
-        return _noted(
-            await run_stage(
-                "similar",
-                self._similar.retrieve(
-                    request.product_ids or [],
-                    factors=found.cf.value if found.cf else None,
-                    embeddings=found.index.value if found.index else None,
-                    widen=self._widen(request),
-                ),
-                timeout_s=deadline.left_s(SHARE),
-            )
+        missed = None
+        if self._catalogue is not None:
+            missed = await token_missed(self._catalogue, request, timeout_s=deadline.left_s(SHARE / 2))
+        retrieved, stage = await self._looked(
+            "similar",
+            self._similar.retrieve(request, factors=found.cf.value if found.cf else None),
+            found,
+            timeout_s=deadline.left_s(SHARE),
         )
+        if missed is not None and retrieved is not None:
+            stage = replace(stage, status="fallback", fallback="stale index", cause=missed)
+        return retrieved, stage
 
-    def _widen(self, request: RecommendationRequest) -> int:
-        return self._filter_widening if request.filtered else 1
+    async def _looked(
+        self, name: StageName, work: Awaitable[tuple[Retrieved, Look]], found: Found, *, timeout_s: float
+    ) -> tuple[Retrieved | None, Stage]:
+        """What a retriever found and its stage; *found* notes what it looked at."""
+        result, stage = await run_stage(name, work, timeout_s=timeout_s)
+        if result is None:
+            return None, stage
+        retrieved, look = result
+        if self._catalogue is not None:
+            found.index, found.changes = look.loaded or found.index, look.position
+        return _noted((retrieved, stage))
 
     async def _by_popularity(
         self, request: RecommendationRequest, deadline: Deadline

@@ -16,6 +16,7 @@ from retrieval.config import RetrievalConfig
 from retrieval.epoch import read_epoch
 from retrieval.hydration import Hydrator
 from retrieval.keyword import KeywordRetriever
+from retrieval.live_catalogue import LiveCatalogue, token_missed
 from retrieval.reads import read_stage
 from retrieval.semantic import SemanticRetriever
 from retrieval.stage_run import not_requested, run_stage
@@ -24,6 +25,8 @@ from storage.database import Database, ReadSource
 
 # What the retrievers may take of the time left, so that hydration still gets some.
 RETRIEVER_SHARE = 0.6
+# And of that, what reading the changes that a consistency token covers may take before the search by meaning.
+REACH_SHARE = 0.3
 
 Outcome = tuple[Retrieved | None, Stage]
 
@@ -33,7 +36,9 @@ class SearchRetrieval:
     The search half of retrieval: candidates only, no order.
 
     Args:
+        embeddings: The active embedding index.
         cache: Holds features of candidates; None in a process without one.
+        catalogue: The live catalogue over the index; None: the trained index as it is.
     """
 
     def __init__(
@@ -43,12 +48,19 @@ class SearchRetrieval:
         config: RetrievalConfig,
         *,
         cache: Cache | None = None,
+        catalogue: LiveCatalogue | None = None,
     ) -> None:
         self._database = database
+        self._catalogue = catalogue or LiveCatalogue(database, embeddings)
         self._keyword = KeywordRetriever(database, limit=config.keyword_limit)
-        self._semantic = SemanticRetriever(embeddings, limit=config.semantic_limit, min_cosine=config.min_cosine)
+        self._semantic = SemanticRetriever(
+            embeddings,
+            self._catalogue,
+            limit=config.semantic_limit,
+            min_cosine=config.min_cosine,
+            widening=config.filter_widening,
+        )
         self._hydrator = Hydrator(database, cache)
-        self._embeddings = embeddings
         self._config = config
 
     async def retrieve(self, request: SearchRequest, *, timeout_s: float) -> Retrieval:
@@ -62,7 +74,7 @@ class SearchRetrieval:
         return await assemble(found, request, deadline, hydrator=self._hydrator, rrf_k=self._config.rrf_k)
 
     async def _candidates(self, request: SearchRequest, deadline: Deadline) -> Found:
-        found = Found(relevance=True, index=self._embeddings.current)
+        found = Found(relevance=True, index=self._catalogue.loaded)
         keyword: Outcome = (None, not_requested("keyword"))
         semantic: Outcome = (None, not_requested("semantic"))
         if request.mode == "hybrid":
@@ -99,14 +111,18 @@ class SearchRetrieval:
         return await self._keyword.retrieve(request)
 
     async def _by_meaning(self, request: SearchRequest, deadline: Deadline, found: Found) -> Outcome:
-        widen = self._config.filter_widening if request.filtered else 1
+        missed = await token_missed(self._catalogue, request, timeout_s=deadline.left_s(REACH_SHARE))
         result, stage = await run_stage(
-            "semantic", self._semantic.retrieve(request.q, widen=widen), timeout_s=deadline.left_s(RETRIEVER_SHARE)
+            "semantic", self._semantic.retrieve(request), timeout_s=deadline.left_s(RETRIEVER_SHARE)
         )
         if result is None:
             return None, stage
-        retrieved, found.index = result
-        return retrieved, _unless_found(replace(stage, source=retrieved.source), retrieved)
+        retrieved, look = result
+        found.index, found.changes = look.loaded, look.position
+        stage = replace(stage, source=retrieved.source)
+        if missed is not None:
+            return retrieved, replace(stage, status="fallback", fallback="stale index", cause=missed)
+        return retrieved, _unless_found(stage, retrieved)
 
 
 def _unless_found(stage: Stage, retrieved: Retrieved) -> Stage:

@@ -1,4 +1,4 @@
-"""Candidates by meaning: the query's embedding against the active index."""
+"""Candidates by meaning: the query's embedding against the live embeddings."""
 
 from __future__ import annotations
 
@@ -6,54 +6,73 @@ import asyncio
 
 import numpy as np
 
-from artifacts.active import ActiveArtifact, Loaded
-from artifacts.embedding_index import EmbeddingIndex, nearest_products
+from artifacts.active import ActiveArtifact
+from artifacts.embedding_index import EmbeddingIndex
 from artifacts.errors import ArtifactCorrupt, ArtifactMissing
 from contracts.candidates import Retrieved
+from contracts.requests import SearchRequest
+from retrieval.live_catalogue import LiveCatalogue, Look
 
 
 class SemanticRetriever:
-    """Finds the products whose text means what the query means."""
+    """
+    Finds the products whose text means what the query means.
 
-    def __init__(self, embeddings: ActiveArtifact[EmbeddingIndex], *, limit: int, min_cosine: float) -> None:
+    Args:
+        embeddings: Says why there is no index, where there is none.
+        catalogue: What is looked in.
+        limit: Most products.
+        min_cosine: Products below it are left out.
+        widening: How many times the limit is looked at for a request with filters while the columns that filters need
+            are not loaded.
+    """
+
+    def __init__(
+        self,
+        embeddings: ActiveArtifact[EmbeddingIndex],
+        catalogue: LiveCatalogue,
+        *,
+        limit: int,
+        min_cosine: float,
+        widening: int,
+    ) -> None:
         self._embeddings = embeddings
+        self._catalogue = catalogue
         self._limit = limit
         self._min_cosine = min_cosine
+        self._widening = widening
 
-    async def retrieve(self, query: str, *, widen: int = 1) -> tuple[Retrieved, Loaded[EmbeddingIndex]]:
+    async def retrieve(self, request: SearchRequest) -> tuple[Retrieved, Look]:
         """
-        Return the products nearest to *query*, best first, and the index that answered.
+        Return the products nearest to the query that pass the request's filters, best first, and what was looked at.
 
         The score is the cosine in [-1, 1]; products below the least cosine are left out.
-
-        Args:
-            query: The query.
-            widen: Look at this many times the limit, for requests whose filters will drop some.
 
         Raises:
             ArtifactMissing: no embeddings artifact is active.
             ArtifactCorrupt: the active one is damaged and there is no sound one to take its place.
         """
-        loaded = self._embeddings.current
-        if loaded is None:
+        return await asyncio.to_thread(self._found, request)
+
+    def _found(self, request: SearchRequest) -> tuple[Retrieved, Look]:
+        look = self._catalogue.look(request)
+        if look.loaded is None or look.embeddings is None:
             if self._embeddings.cause == "artifact_corrupt":
                 raise ArtifactCorrupt(
                     "the active embeddings artifact is damaged and no sound version stands in; train it again"
                 )
             raise ArtifactMissing("no embeddings artifact is active; train one")
-        limit = self._limit * widen
-        found = await asyncio.to_thread(_nearest, loaded.value, query, limit)
+        limit = self._limit * (self._widening if look.keep is None and request.filtered else 1)
+        vector = look.loaded.value.encoder.encode([request.q])[0]
+        found = look.embeddings.nearest(vector, limit, keep=look.keep)
         close = [(product_id, cosine) for product_id, cosine in found if cosine >= self._min_cosine]
+        product_ids = [product_id for product_id, _ in close]
         retrieved = Retrieved(
             retriever="semantic",
-            product_ids=[product_id for product_id, _ in close],
+            product_ids=product_ids,
             scores=np.array([cosine for _, cosine in close], dtype=np.float64),
             truncated=len(close) == len(found) and len(found) == limit,
             source="faiss",
+            revisions=look.revisions(product_ids),
         )
-        return retrieved, loaded
-
-
-def _nearest(embeddings: EmbeddingIndex, query: str, limit: int) -> list[tuple[str, float]]:
-    vector = embeddings.encoder.encode([query])[0]
-    return nearest_products(embeddings.index, embeddings.product_ids, vector, limit=limit)
+        return retrieved, look

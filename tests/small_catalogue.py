@@ -143,7 +143,7 @@ def embeddings(store: ArtifactStore, tmp_path: Path) -> Iterator[ActiveArtifact[
     index.add(vectors)
     faiss.write_index(index, str(made / INDEX_FILE))
     pq.write_table(pa.table({"product_id": [*TITLES, "deleted"]}), made / PRODUCTS_FILE)
-    manifest = store.publish(made, ManifestDraft(kind="embeddings", dim=DIM))
+    manifest = store.publish(made, ManifestDraft(kind="embeddings", encoder="tiny-1", dim=DIM))
     store.activate("embeddings", manifest.version)
     yield from watched(ActiveArtifact("embeddings", EmbeddingIndex.load, store))
 

@@ -22,6 +22,7 @@ from deployments.read_path import ReadPath
 from ranking.rankers import WeightedRanker
 from retrieval.config import RetrievalConfig
 from retrieval.hydration import Hydrator
+from retrieval.live_catalogue import LiveCatalogue
 from retrieval.recommendation import RecommendationRetrieval
 from retrieval.search import SearchRetrieval
 from storage.cache import Cache
@@ -76,7 +77,8 @@ def handles(
 ) -> dict[str, Handle]:
     """Every deployment, well."""
     search = SearchRetrieval(database, embeddings, CONFIG)
-    recommendation = RecommendationRetrieval(database, cache, CONFIG, factors=factors, embeddings=embeddings)
+    catalogue = LiveCatalogue(database, embeddings)
+    recommendation = RecommendationRetrieval(database, cache, CONFIG, factors=factors, catalogue=catalogue)
 
     async def profile(user_id: str, timeout_s: float, after: str | None) -> object:
         return await recommendation.profile(user_id, timeout_s=timeout_s, after=after)

@@ -11,6 +11,7 @@ from contracts.candidates import Retrieval
 from contracts.requests import RecommendationRequest
 from contracts.stages import Stage
 from retrieval.config import RetrievalConfig
+from retrieval.live_catalogue import LiveCatalogue
 from retrieval.recommendation import RecommendationRetrieval
 from storage.cache import Cache
 from storage.database import Database
@@ -33,7 +34,9 @@ async def retrieval(
     factors: ActiveArtifact[Factors],
     embeddings: ActiveArtifact[EmbeddingIndex],
 ) -> RecommendationRetrieval:
-    return RecommendationRetrieval(database, cache, RetrievalConfig(), factors=factors, embeddings=embeddings)
+    return RecommendationRetrieval(
+        database, cache, RetrievalConfig(), factors=factors, catalogue=LiveCatalogue(database, embeddings)
+    )
 
 
 async def recommend(retrieval: RecommendationRetrieval, **fields: object) -> Retrieval:

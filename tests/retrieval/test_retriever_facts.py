@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
@@ -13,6 +13,7 @@ from contracts.candidates import Retrieved
 from contracts.requests import RecommendationRequest, SearchRequest
 from retrieval.collaborative import CollaborativeRetriever
 from retrieval.keyword import KeywordRetriever
+from retrieval.live_catalogue import LiveCatalogue
 from retrieval.popular import PopularRetriever
 from retrieval.semantic import SemanticRetriever
 from retrieval.similar import SimilarRetriever
@@ -22,36 +23,55 @@ from storage.database import Database
 Retrieve = Callable[[int], Awaitable[Retrieved]]
 
 
-@pytest.fixture(params=["keyword", "semantic", "collaborative", "similar", "popular"])
-def retrieve(
+@pytest.fixture(
+    params=[
+        ("keyword", ""),
+        ("semantic", ""),
+        ("semantic", "live"),
+        ("collaborative", ""),
+        ("collaborative", "live"),
+        ("similar", ""),
+        ("similar", "live"),
+        ("popular", ""),
+    ],
+    ids=" ".join,
+)
+async def retrieve(
     request: pytest.FixtureRequest,
     database: Database,
     cache: Cache,
     embeddings: ActiveArtifact[EmbeddingIndex],
     factors: ActiveArtifact[Factors],
-) -> Retrieve:
+) -> AsyncIterator[Retrieve]:
     """One retriever's answer with at most so many candidates; each finds at least three products."""
-    assert embeddings.current is not None
     assert factors.current is not None
-    index, model = embeddings.current.value, factors.current.value
+    model = factors.current.value
+    catalogue = LiveCatalogue(database, embeddings)
+    if request.param[1] == "live":
+        await catalogue.start(wait_s=10)
 
     async def keyword(limit: int) -> Retrieved:
         return (await KeywordRetriever(database, limit=limit).retrieve(SearchRequest(q="red wine")))[0]
 
     async def semantic(limit: int) -> Retrieved:
-        return (await SemanticRetriever(embeddings, limit=limit, min_cosine=-1).retrieve("red wine"))[0]
+        retriever = SemanticRetriever(embeddings, catalogue, limit=limit, min_cosine=-1, widening=1)
+        return (await retriever.retrieve(SearchRequest(q="red wine")))[0]
 
     async def collaborative(limit: int) -> Retrieved:
-        return await CollaborativeRetriever(limit=limit).retrieve(model, model.user_factors[0], without=frozenset())
+        retriever = CollaborativeRetriever(catalogue, limit=limit, widening=1)
+        user = RecommendationRequest(user_id="drinker")
+        return (await retriever.retrieve(user, model, model.user_factors[0], without=frozenset()))[0]
 
     async def similar(limit: int) -> Retrieved:
-        return await SimilarRetriever(limit=limit, rrf_k=60).retrieve(["p1"], factors=model, embeddings=index)
+        retriever = SimilarRetriever(catalogue, limit=limit, rrf_k=60, widening=1)
+        return (await retriever.retrieve(RecommendationRequest(product_ids=["p1"]), factors=model))[0]
 
     async def popular(limit: int) -> Retrieved:
         return (await PopularRetriever(database, cache, limit=limit).retrieve(RecommendationRequest())).retrieved
 
     every: dict[str, Retrieve] = {one.__name__: one for one in (keyword, semantic, collaborative, similar, popular)}
-    return every[request.param]
+    yield every[request.param[0]]
+    await catalogue.stop()
 
 
 class TestEveryRetriever:
