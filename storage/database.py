@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Literal
 
 import asyncpg
@@ -17,17 +14,20 @@ import asyncpg
 from contracts.consistency import ConsistencyToken
 from storage.config import StorageConfig
 from storage.connection import Connection
-from storage.endpoint import SERVER_FAILURES, Endpoint, Role
-from storage.errors import DatabaseUnavailable, PoolTimeout, QueryTimeout
+from storage.endpoint import Endpoint, Role
+from storage.errors import DatabaseUnavailable, PoolTimeout, QueryTimeout, ReadGaveWay
+from storage.monitor import PERIOD_S, Monitor
 from storage.named_queries import QUERIES
+from storage.pool import PoolStatus
+from storage.progress import first_to_cover
+from storage.routing import PRIMARY, Route, Router, RoutingRules
+from storage.server_failures import SERVER_FAILURES
 from storage.settings import StorageSettings
+from storage.slow_queries import SlowQueries
 
-logger = logging.getLogger(__name__)
-
-MONITOR_PERIOD_S = 1.0
-PROBE_TIMEOUT_S = 0.8
-REPLAY_GRACE_S = 0.1
-"""How long a replica is given to show the newest heartbeat before it counts as behind."""
+TOKEN_TIMEOUT_S = 1.0
+WORTH_WAITING_FOR_MS = 1000.0
+"""A replica further behind than this will not reach a consistency token while a read waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class ReadSource:
         lag_ms: How far a replica was behind when last measured, at most a second ago; None where that is unknown
             (and for the primary, which is never behind).
         diverted: Why the primary answered though replicas are configured: none was healthy, or none fresh enough.
-        stale: A replica beyond the lag limit answered, to spare the primary or because it is down.
+        stale: A replica beyond the lag limit answered, to spare the primary or because that is down.
     """
 
     name: str
@@ -59,14 +59,28 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class EndpointStatus:
-    """One server as this process sees it: *pool_size* connections, *pool_idle* of them free."""
+    """
+    One server as this process sees it.
+
+    Attributes:
+        name: ``primary``, ``replica-1``, ...
+        role: As configured.
+        healthy: Whether it answers; a replica that failed, not before it has answered a few probes in a row.
+        lagging: Whether it is left out because it fell behind.
+        lag_ms: How far a replica is behind; None where that is unknown.
+        timeline: The primary's timeline that it has seen; a promotion starts another.
+        max_connections: How many connections the server has for us; None before it has said.
+        pool: Figures of this process's pool.
+    """
 
     name: str
     role: Role
     healthy: bool
+    lagging: bool
     lag_ms: float | None
-    pool_size: int
-    pool_idle: int
+    timeline: int | None
+    max_connections: int | None
+    pool: PoolStatus
 
 
 class Database:
@@ -74,7 +88,7 @@ class Database:
     Reads from the healthy read replica with least lag, writes to the primary; one per process.
 
     A task beats the heart on the primary each second and looks for that beat on each replica: the difference is the
-    replica's lag. A replica that fails a read is left out until it answers that task again, and the read is tried
+    replica's lag. A replica that fails a read is left out until it has answered that task again, and the read is tried
     elsewhere. Construction does no I/O and needs no event loop.
 
     Args:
@@ -90,32 +104,48 @@ class Database:
         application: str,
         config: StorageConfig = StorageConfig(),  # noqa: B008 - it is frozen
     ) -> None:
-        self._primary = Endpoint("primary", "primary", settings.database_url, application=application, config=config)
-        self._replicas = [
-            Endpoint(f"replica-{number}", "replica", url, application=application, config=config)
+        self._slow_queries = SlowQueries(config.slow_query_ms)
+
+        def endpoint(name: str, role: Role, url: str) -> Endpoint:
+            return Endpoint(name, role, url, application=application, config=config, slow_queries=self._slow_queries)
+
+        self._primary = endpoint(PRIMARY, "primary", settings.database_url)
+        self._replicas = {
+            f"replica-{number}": endpoint(f"replica-{number}", "replica", url)
             for number, url in enumerate(settings.replica_urls, start=1)
-        ]
-        self._lag_limit_ms = config.lag_limit_s * 1000
-        self._monitor: asyncio.Task[None] | None = None
-        self._measured = asyncio.Event()
+        }
+        self._router = Router(
+            self._replicas,
+            RoutingRules(
+                lag_limit_ms=config.lag_limit_s * 1000,
+                return_after=config.return_after,
+                good_probes=config.good_probes,
+                diverted_reads=config.diverted_reads,
+            ),
+        )
+        self._token_wait_s = config.token_wait_s
+        self._monitor = Monitor(self._primary, list(self._replicas.values()), self._router)
+        self._watch: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Open the pools and begin to watch the servers; returns within a second or so, whatever state they are in."""
-        if self._monitor is not None:
+        if self._watch is not None:
             return
         for endpoint in self._endpoints():
             await endpoint.open()
-        self._monitor = asyncio.create_task(self._watch(), name="database-monitor")
+        self._watch = asyncio.create_task(self._monitor.run(), name="database-monitor")
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._measured.wait(), MONITOR_PERIOD_S)
+            await asyncio.wait_for(self._monitor.measured.wait(), PERIOD_S)
 
     async def close(self) -> None:
         """Stop watching and close every connection."""
-        if self._monitor is not None:
-            self._monitor.cancel()
+        if self._watch is not None:
+            self._watch.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await self._monitor
-            self._monitor = None
+                await self._watch
+            self._watch = None
+        await self._monitor.close()
+        await self._slow_queries.close()
         await asyncio.gather(*(endpoint.close() for endpoint in self._endpoints()))
 
     async def fetch(
@@ -128,29 +158,21 @@ class Database:
             query_name: A name in storage/queries.
             args: Its parameters, in order.
             timeout_s: Most seconds for everything, waiting for a connection and trying elsewhere included.
-            after: Text of a consistency token: the read sees everything that the token covers.
+            after: Text of a consistency token: the read sees everything that the token covers, on a replica that has
+                come so far (or does very soon), else on the primary.
 
         Raises:
             DatabaseUnavailable: no server (that has reached *after*) answered; QueryTimeout and PoolTimeout are
                 kinds of it.
             QueryUnknown: no such query.
+            ValueError: *after* is no consistency token.
         """
         sql = QUERIES[query_name]
+        token = None if after is None else ConsistencyToken.parse(after)
         async with _time_limit(query_name, timeout_s):
-            failure: DatabaseUnavailable | None = None
-            if after is not None:
-                return Rows(await self._primary.fetch(sql, *args), ReadSource("primary", None, diverted=None))
-            for endpoint in self._readers():
-                try:
-                    records = await endpoint.fetch(sql, *args)
-                except PoolTimeout:
-                    raise
-                except DatabaseUnavailable as error:
-                    self._set_health(endpoint, error)
-                    failure = error
-                else:
-                    return Rows(records, self._source(endpoint))
-            raise failure or DatabaseUnavailable("primary", "no endpoint is configured")
+            if token is None:
+                return await self._read(query_name, sql, *args)
+            return await self._read_after(token, query_name, sql, *args)
 
     async def fetch_primary(
         self, query_name: str, *args: object, timeout_s: float | None = None
@@ -164,13 +186,13 @@ class Database:
         """
         sql = QUERIES[query_name]
         async with _time_limit(query_name, timeout_s):
-            return await self._primary.fetch(sql, *args)
+            return await self._primary.fetch(query_name, sql, *args)
 
     async def consistency_token(self) -> str | None:
         """Return the text of a ConsistencyToken that covers everything committed so far; None: it cannot be told."""
         try:
-            row = (await self.fetch_primary("consistency_token", timeout_s=1.0))[0]
-        except DatabaseUnavailable:
+            row = (await self.fetch_primary("consistency_token", timeout_s=TOKEN_TIMEOUT_S))[0]
+        except (DatabaseUnavailable, asyncpg.PostgresError):
             return None
         return str(ConsistencyToken(row["timeline"], row["position"]))
 
@@ -189,86 +211,97 @@ class Database:
 
     def status(self) -> list[EndpointStatus]:
         """Return what this process knows of each server, the primary first."""
-        return [
-            EndpointStatus(e.name, e.role, e.healthy, e.lag_ms, e.pool_size, e.pool_idle) for e in self._endpoints()
-        ]
+        return [self._status_of(endpoint) for endpoint in self._endpoints()]
 
     def _endpoints(self) -> list[Endpoint]:
-        return [self._primary, *self._replicas]
+        return [self._primary, *self._replicas.values()]
 
-    def _readers(self) -> list[Endpoint]:
-        """Whom to ask, in order: fresh replicas, the primary, then replicas beyond the limit, as better than none."""
-        healthy = sorted((e for e in self._replicas if e.healthy), key=lambda e: (e.lag_ms or 0.0, e.name))
-        fresh = [e for e in healthy if e.lag_ms is None or e.lag_ms <= self._lag_limit_ms]
-        return [*fresh, self._primary, *(e for e in healthy if e not in fresh)]
+    def _endpoint(self, name: str) -> Endpoint:
+        return self._primary if name == PRIMARY else self._replicas[name]
 
-    def _source(self, endpoint: Endpoint) -> ReadSource:
-        if endpoint is not self._primary or not self._replicas:
-            return ReadSource(endpoint.name, endpoint.lag_ms, diverted=None)
-        lagging = any(replica.healthy for replica in self._replicas)
-        return ReadSource(endpoint.name, endpoint.lag_ms, diverted="replica_lag" if lagging else "unavailable")
-
-    async def _watch(self) -> None:
-        while True:
-            started = time.monotonic()
+    async def _read(self, query_name: str, sql: str, *args: object) -> Rows:
+        tried: list[str] = []
+        failure: DatabaseUnavailable | None = None
+        while route := self._router.next_route(tried, primary_answers=self._monitor.primary_answers):
+            endpoint = self._endpoint(route.name)
+            source = self._source(route)
             try:
-                beat = await self._beat()
-                await asyncio.gather(*(self._measure(replica, beat) for replica in self._replicas))
-            except Exception:  # a monitor that dies would freeze what is known of the servers without a word
-                logger.exception("measuring the database endpoints failed")
-            self._measured.set()
-            await asyncio.sleep(max(0.05, MONITOR_PERIOD_S - (time.monotonic() - started)))
+                with self._router.running(route):
+                    return Rows(await endpoint.fetch(query_name, sql, *args), source)
+            except PoolTimeout:
+                raise
+            except DatabaseUnavailable as error:
+                self._note(endpoint, error)
+                tried.append(route.name)
+                failure = error
+        raise failure or DatabaseUnavailable(PRIMARY, "no endpoint is configured")
 
-    async def _beat(self) -> datetime | None:
-        """Return the newest heartbeat on the primary, or None where it cannot be told."""
+    async def _read_after(self, token: ConsistencyToken, query_name: str, sql: str, *args: object) -> Rows:
+        """Read what sees *token*: from a usable replica that has reached it, the primary, any replica that has."""
+        usable = [self._replicas[name] for name in self._router.usable()]
+        wait_s = self._token_wait_s if any(self._is_near(replica) for replica in usable) else 0.0
+        first = await first_to_cover(token, usable, within_s=wait_s)
+        if first is not None and (rows := await self._covering(first, token, query_name, sql, *args)):
+            return rows
+        source = ReadSource(PRIMARY, None, diverted=self._router.diversion())
         try:
-            async with asyncio.timeout(PROBE_TIMEOUT_S):
-                row = await self._primary.probe(QUERIES["beat"], QUERIES["last_beat"])
-        except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError):
-            row = None
-        except SERVER_FAILURES as error:
-            self._set_health(self._primary, error)
-            return None
-        self._set_health(self._primary, None)
-        beat: datetime | None = None if row is None else row["beat_at"]
-        return beat
+            await self._follow_a_newer(token)
+            return Rows(await self._primary.fetch(query_name, sql, *args), source)
+        except PoolTimeout:
+            raise
+        except DatabaseUnavailable as error:
+            self._note(self._primary, error)
+            for replica in self._replicas.values():
+                if rows := await self._covering(replica, token, query_name, sql, *args):
+                    return rows
+            raise DatabaseUnavailable(
+                PRIMARY, f"{error.problem}, and no read replica has reached the consistency token {token}"
+            ) from error
 
-    async def _measure(self, replica: Endpoint, beat: datetime | None) -> None:
-        """Set the replica's health and lag; *beat* is the primary's newest heartbeat, just read."""
+    async def _covering(
+        self, replica: Endpoint, token: ConsistencyToken, query_name: str, sql: str, *args: object
+    ) -> Rows | None:
+        """Return what *replica* answers, or None where it has not reached *token* or does not answer."""
+        gate = self._router.gates[replica.name]
+        source = ReadSource(replica.name, gate.lag_ms, diverted=None)
+        if not replica.progress.covers(token):
+            return None
         try:
-            async with asyncio.timeout(PROBE_TIMEOUT_S):
-                lag_ms = await _lag_ms(replica, beat)
-        except SERVER_FAILURES as error:
-            replica.lag_ms = None
-            self._set_health(replica, error)
-            return
-        replica.lag_ms = lag_ms
-        self._set_health(replica, None)
-
-    def _set_health(self, endpoint: Endpoint, error: BaseException | None) -> None:
-        if endpoint.healthy and error is not None:
-            logger.warning("database endpoint %s does not answer: %s", endpoint.name, error or type(error).__name__)
-        if not endpoint.healthy and error is None:
-            logger.info("database endpoint %s answers again", endpoint.name)
-        endpoint.healthy = error is None
-
-
-async def _lag_ms(replica: Endpoint, beat: datetime | None) -> float | None:
-    """Return how long *beat* took to appear on *replica*, or how old the beat is that it shows instead."""
-    started = time.monotonic()
-    pause_s = 0.002
-    while True:
-        row = await replica.probe(QUERIES["last_beat"])
-        seen: datetime | None = None if row is None else row["beat_at"]
-        if beat is None or seen is None:
+            records = await replica.fetch_after(token, query_name, sql, *args)
+        except DatabaseUnavailable as error:
+            self._note(replica, error)
             return None
-        elapsed_s = time.monotonic() - started
-        if seen >= beat:
-            return round(elapsed_s * 1000, 1)
-        if elapsed_s > REPLAY_GRACE_S:
-            return round((beat - seen).total_seconds() * 1000, 1)
-        await asyncio.sleep(pause_s)
-        pause_s *= 2
+        return None if records is None else Rows(records, source)
+
+    async def _follow_a_newer(self, token: ConsistencyToken) -> None:
+        """Look for a promoted primary where *token* is of a newer timeline than the one we know."""
+        if token.timeline > (self._primary.progress.timeline or 0):
+            with contextlib.suppress(*SERVER_FAILURES):
+                await self._primary.hosts.look_for(token.timeline, apart_s=PERIOD_S)
+
+    def _is_near(self, replica: Endpoint) -> bool:
+        return (self._router.gates[replica.name].lag_ms or 0.0) <= WORTH_WAITING_FOR_MS
+
+    def _note(self, endpoint: Endpoint, error: DatabaseUnavailable) -> None:
+        if not isinstance(error, ReadGaveWay | PoolTimeout):
+            self._monitor.failed(endpoint, error)
+
+    def _source(self, route: Route) -> ReadSource:
+        gate = self._router.gates.get(route.name)
+        return ReadSource(route.name, None if gate is None else gate.lag_ms, diverted=route.diverted, stale=route.stale)
+
+    def _status_of(self, endpoint: Endpoint) -> EndpointStatus:
+        gate = self._router.gates.get(endpoint.name)
+        return EndpointStatus(
+            name=endpoint.name,
+            role=endpoint.role,
+            healthy=self._monitor.primary_answers if gate is None else gate.answers,
+            lagging=gate is not None and gate.lagging,
+            lag_ms=None if gate is None else gate.lag_ms,
+            timeline=endpoint.progress.timeline,
+            max_connections=endpoint.max_connections,
+            pool=endpoint.pool_status(),
+        )
 
 
 @asynccontextmanager

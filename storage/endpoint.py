@@ -1,35 +1,27 @@
-"""One database server as one process uses it: a pool of connections, and what is known of its health."""
+"""One database server as one process uses it: a pool of connections, and one apart from it to ask how it is."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import asyncpg
-import orjson
-from asyncpg.pool import PoolConnectionProxy
 
+from contracts.consistency import ConsistencyToken
 from storage.config import StorageConfig
 from storage.connection import Connection
-from storage.errors import DatabaseUnavailable, PoolTimeout
+from storage.errors import DatabaseUnavailable, PoolTimeout, ReadGaveWay
+from storage.hosts import Hosts
+from storage.named_queries import QUERIES
+from storage.pool import Pool, PooledConnection, PoolStatus, is_closed
+from storage.progress import Progress
+from storage.server_failures import REPLAY_CONFLICT, SERVER_FAILURES, SERVER_WENT_AWAY, text_of
+from storage.slow_queries import SlowQueries
 
 Role = Literal["primary", "replica"]
-
-# What a call to a server may raise; asyncpg's own state machine stumbles when a server dies at the wrong moment.
-SERVER_FAILURES = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
-_SERVER_WENT_AWAY = (
-    asyncpg.InternalClientError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.PostgresSystemError,
-    asyncpg.ReadOnlySQLTransactionError,
-)
-_REPLAY_CONFLICT = (asyncpg.SerializationError, asyncpg.QueryCanceledError)
 
 
 class Endpoint:
@@ -39,58 +31,58 @@ class Endpoint:
     Args:
         name: ``primary``, ``replica-1``, ...
         role: Whether it takes writes.
-        url: asyncpg DSN.
+        url: asyncpg DSN; of several hosts the primary's follows the one that is the primary.
         application: Shown as application_name in pg_stat_activity.
         config: Size and waits of the pool.
+        slow_queries: Told of every statement that took too long.
     """
 
-    def __init__(self, name: str, role: Role, url: str, *, application: str, config: StorageConfig) -> None:
+    def __init__(
+        self,
+        name: str,
+        role: Role,
+        url: str,
+        *,
+        application: str,
+        config: StorageConfig,
+        slow_queries: SlowQueries,
+    ) -> None:
         self.name = name
         self.role = role
-        self.healthy = True
-        self.lag_ms: float | None = None
-        self._url = url
+        self.progress = Progress(self._last_beat)
+        self.max_connections: int | None = None
         self._application = application
-        self._config = config
-        self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+        self._slow_queries = slow_queries
+        self.hosts = Hosts(
+            url,
+            find_primary=role == "primary",
+            timeout_s=config.acquire_timeout_s,
+            on_switch=self.drop_connections,
+        )
+        self._connect_timeout_s = config.acquire_timeout_s
+        self._pool = Pool(name, config, self.hosts.connect, server_settings=self._server_settings())
         self._probe_connection: Connection | None = None
+        self._warming: asyncio.Task[None] | None = None
 
-    @property
-    def pool_size(self) -> int:
-        """Connections open now."""
-        return self._pool.get_size() if self._pool else 0
-
-    @property
-    def pool_idle(self) -> int:
-        """Connections open and free now."""
-        return self._pool.get_idle_size() if self._pool else 0
+    def pool_status(self) -> PoolStatus:
+        """Return the figures of the pool."""
+        return self._pool.status()
 
     async def open(self) -> None:
         """Make the pool on the running loop; connections are made when they are needed."""
-        self._pool = await asyncpg.create_pool(
-            self._url,
-            min_size=0,
-            max_size=self._config.most_connections,
-            max_inactive_connection_lifetime=self._config.idle_s,
-            timeout=self._config.acquire_timeout_s,
-            server_settings=self._server_settings(),
-            init=_read_json_as_values,
-            reset=_keep_session,
-        )
+        await self._pool.open()
 
     async def close(self) -> None:
         """Close every connection; those still in use after a second are cut."""
-        if self._probe_connection is not None:
-            self._probe_connection.terminate()
-            self._probe_connection = None
-        if self._pool is not None:
-            try:
-                await asyncio.wait_for(self._pool.close(), 1.0)
-            except (TimeoutError, *SERVER_FAILURES):
-                self._pool.terminate()
-            self._pool = None
+        self.progress.close()
+        self.hosts.close()
+        if self._warming is not None:
+            self._warming.cancel()
+            await asyncio.gather(self._warming, return_exceptions=True)
+        self._end_probe()
+        await self._pool.close()
 
-    async def fetch(self, sql: str, *args: object) -> list[asyncpg.Record]:
+    async def fetch(self, query_name: str, sql: str, *args: object) -> list[asyncpg.Record]:
         """
         Return the rows of one statement.
 
@@ -98,7 +90,25 @@ class Endpoint:
             DatabaseUnavailable: the server cannot be reached or went away.
         """
         async with self.connection() as connection:
-            return await connection.fetch(sql, *args)
+            return await self._timed(connection, query_name, sql, *args)
+
+    async def fetch_after(
+        self, token: ConsistencyToken, query_name: str, sql: str, *args: object
+    ) -> list[asyncpg.Record] | None:
+        """
+        Return the rows of one statement that sees what *token* covers; None where this server has not come so far.
+
+        Raises:
+            DatabaseUnavailable: the server cannot be reached or went away.
+        """
+        async with self.connection() as connection:
+            if cast("PooledConnection", connection).made_at > self.progress.seen_at:
+                # A server that started again since it was looked at may have come less far than it had.
+                began_at = time.monotonic()
+                self.progress.saw(await connection.fetchrow(QUERIES["last_beat"]), began_at=began_at)
+            if not self.progress.covers(token):
+                return None
+            return await self._timed(connection, query_name, sql, *args)
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
@@ -109,10 +119,10 @@ class Endpoint:
 
         Raises:
             PoolTimeout: every connection stayed in use.
+            ReadGaveWay: a replica ended the read because it was in the way of replay.
             DatabaseUnavailable: the server cannot be reached, or went away under the caller.
         """
-        pool = self._opened_pool()
-        proxy = await self._acquire(pool)
+        proxy = await self._acquire()
         # The proxy offers the connection's whole interface.
         connection = cast("Connection", proxy)
         try:
@@ -121,12 +131,14 @@ class Endpoint:
             connection.terminate()
             raise
         except SERVER_FAILURES as error:
-            if self._went_away(connection, error):
-                raise DatabaseUnavailable(self.name, f"went away ({_text(error)})") from error
+            if self.role == "replica" and isinstance(error, REPLAY_CONFLICT):
+                raise ReadGaveWay(self.name, text_of(error)) from error
+            if isinstance(error, SERVER_WENT_AWAY) or is_closed(connection):
+                self._look_for_the_primary(error)
+                raise DatabaseUnavailable(self.name, f"went away ({text_of(error)})") from error
             raise
         finally:
-            with suppress(*SERVER_FAILURES):
-                await pool.release(proxy)
+            await self._pool.release(proxy)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
@@ -140,11 +152,12 @@ class Endpoint:
             transaction = connection.transaction()
             await transaction.start()
             try:
-                yield connection
+                with self._slow_queries.watching(self, connection):
+                    yield connection
             except (asyncio.CancelledError, TimeoutError):
                 raise
             except BaseException:
-                if not connection.is_closed():
+                if not is_closed(connection):
                     await transaction.rollback()
                 raise
             await transaction.commit()
@@ -156,43 +169,81 @@ class Endpoint:
         Raises:
             OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError: the server does not answer.
         """
-        if self._probe_connection is None or self._probe_connection.is_closed():
-            self._probe_connection = await asyncpg.connect(
-                self._url, timeout=self._config.acquire_timeout_s, server_settings=self._server_settings()
-            )
         try:
+            connection = await self._probing()
             for statement in statements[:-1]:
-                await self._probe_connection.execute(statement)
-            return await self._probe_connection.fetchrow(statements[-1])
-        except (asyncio.CancelledError, TimeoutError, *SERVER_FAILURES):
+                await connection.execute(statement)
+            return await connection.fetchrow(statements[-1])
+        except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError):
+            raise
+        except (asyncio.CancelledError, TimeoutError, *SERVER_FAILURES) as error:
             # Whatever state it is in now, the next probe begins with a fresh one.
-            self._probe_connection.terminate()
-            self._probe_connection = None
+            self._end_probe()
+            self._look_for_the_primary(error)
             raise
 
-    async def _acquire(self, pool: asyncpg.Pool[asyncpg.Record]) -> PoolConnectionProxy[asyncpg.Record]:
+    def keep_warm(self) -> None:
+        """Have a few connections open and young, in the background."""
+        if self._warming is None or self._warming.done():
+            self._warming = asyncio.create_task(self._pool.keep_warm(), name=f"warm-{self.name}")
+
+    def drop_connections(self) -> None:
+        """Cut every connection, the probe's too: they lead to a server that is not the right one any more."""
+        self._end_probe()
+        self._pool.drop_connections()
+
+    async def plan(self, sql: str, parameters: int) -> str | None:
+        """
+        Return how this server would run *sql* whatever its parameters are, as text; None while the pool is busy.
+
+        Raises:
+            DatabaseUnavailable: the server cannot be reached or went away.
+        """
+        if not self._pool.has_spare:
+            return None
+        async with self.connection() as connection:
+            return await _generic_plan(connection, sql, parameters)
+
+    async def _timed(self, connection: Connection, query_name: str, sql: str, *args: object) -> list[asyncpg.Record]:
+        started = time.perf_counter()
+        rows = await connection.fetch(sql, *args)
+        took_ms = (time.perf_counter() - started) * 1000
+        if took_ms > self._slow_queries.threshold_ms:
+            self._slow_queries.note(self, query_name, sql, args, took_ms=took_ms, rows=len(rows))
+        return rows
+
+    async def _last_beat(self) -> asyncpg.Record | None:
+        rows = await self.fetch("last_beat", QUERIES["last_beat"])
+        return rows[0] if rows else None
+
+    async def _probing(self) -> Connection:
+        if self._probe_connection is None or self._probe_connection.is_closed():
+            self._probe_connection = await self.hosts.connect(
+                timeout=self._connect_timeout_s, server_settings=self._server_settings()
+            )
+            self.max_connections = await self._probe_connection.fetchval(QUERIES["usable_connections"])
+        return self._probe_connection
+
+    def _end_probe(self) -> None:
+        if self._probe_connection is not None:
+            self._probe_connection.terminate()
+            self._probe_connection = None
+
+    async def _acquire(self) -> Any:  # noqa: ANN401 - asyncpg's proxy is generic in its stubs alone
         try:
-            return await pool.acquire(timeout=self._config.acquire_timeout_s)
+            return await self._pool.acquire()
+        except PoolTimeout:
+            raise
         except TimeoutError as error:
-            if pool.get_size() >= self._config.most_connections and not pool.get_idle_size():
-                raise PoolTimeout(
-                    self.name,
-                    f"all {self._config.most_connections} connections stayed in use for "
-                    f"{self._config.acquire_timeout_s:g} s. Lower the load or add replicas.",
-                ) from error
             raise DatabaseUnavailable(self.name, "does not answer to a new connection") from error
         except SERVER_FAILURES as error:
-            raise DatabaseUnavailable(self.name, f"cannot connect ({_text(error)})") from error
+            raise DatabaseUnavailable(self.name, f"cannot connect ({text_of(error)})") from error
 
-    def _went_away(self, connection: Connection, error: Exception) -> bool:
-        if isinstance(error, _SERVER_WENT_AWAY) or connection.is_closed():
-            return True
-        return self.role == "replica" and isinstance(error, _REPLAY_CONFLICT)
-
-    def _opened_pool(self) -> asyncpg.Pool[asyncpg.Record]:
-        if self._pool is None:
-            raise RuntimeError(f"database endpoint {self.name} is used before start() or after close()")
-        return self._pool
+    def _look_for_the_primary(self, error: BaseException) -> None:
+        if self.hosts.several:
+            self.hosts.forget()
+            if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
+                self.drop_connections()
 
     def _server_settings(self) -> dict[str, str]:
         return {
@@ -203,16 +254,15 @@ class Endpoint:
         }
 
 
-async def _read_json_as_values(connection: Connection) -> None:
-    for name in ("json", "jsonb"):
-        await connection.set_type_codec(
-            name, schema="pg_catalog", encoder=lambda value: orjson.dumps(value).decode(), decoder=orjson.loads
-        )
-
-
-async def _keep_session(_connection: object) -> None:
-    """Leave the session as it is: no statement here changes it beyond its transaction, and a reset costs a trip."""
-
-
-def _text(error: BaseException) -> str:
-    return str(error) or type(error).__name__
+async def _generic_plan(connection: Connection, sql: str, parameters: int) -> str:
+    """The plan for any parameters; EXPLAIN (GENERIC_PLAN) would need values bound to them here, and plan with these."""
+    nulls = f"({', '.join(['null'] * parameters)})" if parameters else ""
+    async with connection.transaction():
+        await connection.execute("set local plan_cache_mode = force_generic_plan")
+        await connection.execute(f"prepare slow_query as {sql}")
+        try:
+            rows: Sequence[asyncpg.Record] = await connection.fetch(f"explain execute slow_query{nulls}")
+        finally:
+            with suppress(*SERVER_FAILURES):
+                await connection.execute("deallocate slow_query")
+    return "\n".join(row[0] for row in rows)

@@ -10,6 +10,7 @@ What can go wrong in storage, and what to do about it.
     ├── TimelineChanged           start over: read the changes of products from the beginning
     ├── DatabaseUnavailable       retry or degrade
     │   ├── PoolTimeout           shed: every connection is busy
+    │   ├── ReadGaveWay           retry elsewhere: a replica ended the read in favour of replay
     │   └── QueryTimeout          degrade: the answer came too late
     └── CacheUnavailable          go on without the cache
 
@@ -88,6 +89,10 @@ class DatabaseUnavailable(StorageError):
 
 class PoolTimeout(DatabaseUnavailable):
     """Every connection of the pool stayed busy. Lower the load or add replicas; the server itself may be well."""
+
+
+class ReadGaveWay(DatabaseUnavailable):
+    """A replica ended a read that stood in the way of replay. It is well; read elsewhere, or again."""
 
 
 class QueryTimeout(DatabaseUnavailable):

@@ -40,3 +40,7 @@ select
     current_setting('max_connections')::integer
     - current_setting('superuser_reserved_connections')::integer
     - coalesce(current_setting('reserved_connections', true), '0')::integer as usable;
+
+-- name: primary_timeline
+-- timeline, that of the primary asked; an error on a server in recovery.
+select ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::bigint as timeline;

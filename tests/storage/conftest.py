@@ -16,7 +16,10 @@ import pytest
 
 from cluster.child import wait_until
 from cluster.postgres import DATABASE, PostgresServer
+from cluster.postgres_programs import PostgresPrograms
+from storage.config import StorageConfig
 from storage.connection import Connection
+from storage.database import Database, EndpointStatus
 from storage.migrate import migrate
 from storage.settings import StorageSettings
 from tests.servers import Servers
@@ -44,9 +47,10 @@ class BreakableServers:
         assert wait_until(self.replica.is_streaming, timeout_s=20)
 
 
-@pytest.fixture(scope="session")
-def _breakable_servers(servers: Servers) -> Iterator[BreakableServers]:
-    account = servers.primary.programs.account
+@contextlib.contextmanager
+def primary_with_replica(programs: PostgresPrograms) -> Iterator[BreakableServers]:
+    """A migrated primary and a replica that streams from it, in a directory of their own."""
+    account = programs.account
     # Socket paths are limited to 107 bytes, so not under pytest's own directory.
     with tempfile.TemporaryDirectory(prefix="shortlist-break-", dir="/tmp") as name, contextlib.ExitStack() as stack:
         directory = Path(name)
@@ -60,7 +64,7 @@ def _breakable_servers(servers: Servers) -> Iterator[BreakableServers]:
         def server(name: str, port: int) -> PostgresServer:
             return PostgresServer(
                 name,
-                servers.primary.programs,
+                programs,
                 data=directory / "postgres" / name,
                 sockets=directory / "sockets",
                 port=port,
@@ -85,6 +89,19 @@ def _breakable_servers(servers: Servers) -> Iterator[BreakableServers]:
         yield BreakableServers(primary, replica)
 
 
+@pytest.fixture(scope="session")
+def _breakable_servers(servers: Servers) -> Iterator[BreakableServers]:
+    with primary_with_replica(servers.primary.programs) as breakable:
+        yield breakable
+
+
+@pytest.fixture
+def promotable_servers(servers: Servers) -> Iterator[BreakableServers]:
+    """A primary to be killed and a replica to be promoted: for one test, which leaves them as they are then."""
+    with primary_with_replica(servers.primary.programs) as promotable:
+        yield promotable
+
+
 @pytest.fixture
 def breakable_servers(_breakable_servers: BreakableServers) -> Iterator[BreakableServers]:
     """Both servers, well at the start of the test and put right after it."""
@@ -107,6 +124,42 @@ def empty_database_url(servers: Servers) -> Iterator[str]:
     servers.primary.create_database("empty")
     yield servers.primary.url("empty")
     servers.primary.query("drop database empty with (force)")
+
+
+@contextlib.asynccontextmanager
+async def started(settings: StorageSettings, config: StorageConfig | None = None) -> AsyncIterator[Database]:
+    """A database that watches its servers until the block ends."""
+    database = Database(settings, application="test", config=config or StorageConfig())
+    await database.start()
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+class Reads:
+    """Reads side by side without a pause until stopped; the first that fails is raised by `stop`."""
+
+    def __init__(self, database: Database, *, readers: int = 4) -> None:
+        self.seen: set[tuple[str, str | None]] = set()
+        self._database = database
+        self._stopped = False
+        self._tasks = [asyncio.create_task(self._read()) for _ in range(readers)]
+
+    async def stop(self) -> None:
+        self._stopped = True
+        await asyncio.gather(*self._tasks)
+
+    async def _read(self) -> None:
+        while not self._stopped:
+            source = (await self._database.fetch("user_exists", "u", timeout_s=10)).source
+            self.seen.add((source.name, source.diverted))
+            await asyncio.sleep(0.001)
+
+
+def of(database: Database, name: str) -> EndpointStatus:
+    """What *database* knows of one server."""
+    return next(status for status in database.status() if status.name == name)
 
 
 async def eventually(condition: Callable[[], bool], *, within_s: float = 10.0) -> bool:

@@ -4,35 +4,19 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import asyncpg
 import psutil
 import pytest
 
 from storage.config import StorageConfig
-from storage.database import Database, EndpointStatus
-from storage.errors import DatabaseUnavailable, PoolTimeout, QueryTimeout, QueryUnknown
+from storage.database import Database
+from storage.errors import DatabaseUnavailable, QueryTimeout, QueryUnknown
 from storage.settings import StorageSettings
 from tests.servers import Servers
-from tests.storage.conftest import BreakableServers, eventually
+from tests.storage.conftest import BreakableServers, Reads, eventually, of, started
 
 ONE_CONNECTION = StorageConfig(pool_size=1, pool_overflow=0, pool_floor=0)
-
-
-@asynccontextmanager
-async def started(settings: StorageSettings, config: StorageConfig | None = None) -> AsyncIterator[Database]:
-    database = Database(settings, application="test", config=config or StorageConfig())
-    await database.start()
-    try:
-        yield database
-    finally:
-        await database.close()
-
-
-def of(database: Database, name: str) -> EndpointStatus:
-    return next(status for status in database.status() if status.name == name)
 
 
 async def reader(database: Database) -> str:
@@ -102,41 +86,53 @@ class TestTransaction:
                     await connection.execute("insert into users (id) values ('')")
 
 
-class TestPool:
-    async def test_a_caller_beyond_the_limit_waits_and_is_told(self, database_url: str) -> None:
-        limits = StorageConfig(pool_size=1, pool_overflow=0, pool_floor=0, acquire_timeout_s=0.1)
-        async with started(StorageSettings(database_url), limits) as database, database.transaction():
-            with pytest.raises(PoolTimeout, match="all 1 connections"):
-                await database.fetch_primary("user_exists", "u")
-
-    async def test_a_slow_statement_is_ended_at_its_limit_and_its_connection_is_replaced(
-        self, database_url: str
-    ) -> None:
-        limits = ONE_CONNECTION
-        async with started(StorageSettings(database_url), limits) as database:
-            with pytest.raises(QueryTimeout, match=r"0\.1 s"):
-                async with database.transaction(timeout_s=0.1) as connection:
-                    await connection.execute("select pg_sleep(30)")
-            assert await reader(database) == "primary"
-
-
 class TestLag:
     async def test_a_caught_up_replica_is_nearly_without_lag(self, breakable_servers: BreakableServers) -> None:
         async with started(breakable_servers.settings) as database:
             assert await eventually(lambda: (of(database, "replica-1").lag_ms or 1e9) < 100)
 
-    async def test_paused_replay_is_noticed_diverted_from_and_returned_to(
+    async def test_paused_replay_moves_reads_to_the_primary_and_back_without_a_failed_one(
+        self, breakable_servers: BreakableServers
+    ) -> None:
+        config = StorageConfig(lag_limit_s=1.5, return_after=2)
+        async with started(breakable_servers.settings, config) as database:
+            assert await reader(database) == "replica-1"
+            reads = Reads(database)
+            breakable_servers.replica.query("select pg_wal_replay_pause()")
+            assert await eventually(lambda: of(database, "replica-1").lagging)
+            source = (await database.fetch("user_exists", "u")).source
+            assert (source.name, source.diverted, source.stale) == ("primary", "replica_lag", False)
+            breakable_servers.replica.query("select pg_wal_replay_resume()")
+            assert await eventually(lambda: not of(database, "replica-1").lagging)
+            assert await reader(database) == "replica-1"
+            await reads.stop()
+            assert reads.seen == {("replica-1", None), ("primary", "replica_lag")}
+
+    async def test_beyond_so_many_diverted_reads_the_lagging_replica_answers_and_says_so(
+        self, breakable_servers: BreakableServers
+    ) -> None:
+        config = StorageConfig(lag_limit_s=1.5, diverted_reads=1)
+        async with started(breakable_servers.settings, config) as database:
+            breakable_servers.replica.query("select pg_wal_replay_pause()")
+            assert await eventually(lambda: of(database, "replica-1").lagging)
+            async with database.transaction() as connection:
+                await connection.execute("lock table users")
+                waiting = asyncio.create_task(database.fetch("user_exists", "u"))
+                await asyncio.sleep(0)
+                source = (await database.fetch("user_exists", "u", timeout_s=5)).source
+                assert (source.name, source.diverted, source.stale) == ("replica-1", None, True)
+                assert (source.lag_ms or 0) > 1500
+            assert (await waiting).source.diverted == "replica_lag"
+
+    async def test_with_the_primary_down_a_lagging_replica_is_better_than_none_and_says_so(
         self, breakable_servers: BreakableServers
     ) -> None:
         async with started(breakable_servers.settings, StorageConfig(lag_limit_s=1.5)) as database:
-            assert await reader(database) == "replica-1"
             breakable_servers.replica.query("select pg_wal_replay_pause()")
-            assert await eventually(lambda: (of(database, "replica-1").lag_ms or 0) > 1500)
-            source = (await database.fetch("user_exists", "u")).source
-            assert (source.name, source.diverted) == ("primary", "replica_lag")
-            breakable_servers.replica.query("select pg_wal_replay_resume()")
-            assert await eventually(lambda: (of(database, "replica-1").lag_ms or 1e9) < 1000)
-            assert await reader(database) == "replica-1"
+            assert await eventually(lambda: of(database, "replica-1").lagging)
+            breakable_servers.primary.stop()
+            source = (await database.fetch("user_exists", "u", timeout_s=5)).source
+            assert (source.name, source.stale) == ("replica-1", True)
 
     async def test_several_processes_beat_one_heart(self, breakable_servers: BreakableServers) -> None:
         async with started(breakable_servers.settings) as first, started(breakable_servers.settings) as second:
@@ -169,10 +165,11 @@ class TestFaults:
             async with database.transaction() as connection:
                 assert await connection.fetchval("select 1") == 1
 
-    async def test_a_killed_replica_costs_no_read(self, breakable_servers: BreakableServers) -> None:
+    async def test_a_replica_killed_and_started_again_costs_no_read(self, breakable_servers: BreakableServers) -> None:
         replica = breakable_servers.replica
         async with started(breakable_servers.settings) as database:
             assert await reader(database) == "replica-1"
+            reads = Reads(database)
             assert replica.process is not None
             replica.process.kill()
             replica.process.wait()
@@ -183,6 +180,8 @@ class TestFaults:
             breakable_servers.restore()
             assert await eventually(lambda: of(database, "replica-1").healthy)
             assert await reader(database) == "replica-1"
+            await reads.stop()
+            assert reads.seen == {("replica-1", None), ("primary", "unavailable")}
 
     async def test_a_frozen_replica_is_left_out_and_its_reads_end_in_time(
         self, breakable_servers: BreakableServers
@@ -204,21 +203,75 @@ class TestFaults:
                     os.kill(pid, signal.SIGCONT)
             assert await eventually(lambda: of(database, "replica-1").healthy)
 
-    async def test_a_cancelled_caller_gives_its_connection_back(self, database_url: str) -> None:
-        async with started(StorageSettings(database_url), ONE_CONNECTION) as database:
-            entered = asyncio.Event()
 
-            async def sleep_in_a_transaction() -> None:
-                async with database.transaction() as connection:
-                    entered.set()
-                    await connection.execute("select pg_sleep(30)")
+class TestConsistency:
+    async def test_a_read_sees_the_write_whose_token_it_carries(self, breakable_servers: BreakableServers) -> None:
+        async with started(breakable_servers.settings) as database:
+            for number in range(20):
+                user = await written(database, number)
+                token = await database.consistency_token()
+                rows = await database.fetch("user_exists", user, after=token)
+                assert rows.records[0]["user_exists"]
+                assert rows.source.diverted is None
 
-            task = asyncio.create_task(sleep_in_a_transaction())
-            await entered.wait()
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
-            assert await reader(database) == "primary"
+    async def test_a_replica_that_has_come_so_far_answers(self, breakable_servers: BreakableServers) -> None:
+        async with started(breakable_servers.settings, StorageConfig(token_wait_s=10)) as database:
+            user = await written(database, 100)
+            rows = await database.fetch("user_exists", user, after=await database.consistency_token())
+        assert (rows.records[0]["user_exists"], rows.source.name) == (True, "replica-1")
+
+    async def test_while_replay_stands_still_the_primary_answers_undegraded(
+        self, breakable_servers: BreakableServers
+    ) -> None:
+        async with started(breakable_servers.settings) as database:
+            breakable_servers.replica.query("select pg_wal_replay_pause()")
+            user = await written(database, 200)
+            token = await database.consistency_token()
+            reads = await asyncio.gather(*(database.fetch("user_exists", user, after=token) for _ in range(5)))
+        assert [(rows.records[0]["user_exists"], rows.source.name) for rows in reads] == [(True, "primary")] * 5
+        assert {(rows.source.diverted, rows.source.stale) for rows in reads} == {(None, False)}
+
+    async def test_an_unknown_timeline_is_read_on_the_primary(self, breakable_servers: BreakableServers) -> None:
+        async with started(breakable_servers.settings) as database:
+            sources = [(await database.fetch("user_exists", "u", after=token)).source for token in ("7-0/0", "1-0/0")]
+        assert [source.name for source in sources] == ["primary", "replica-1"]
+
+    async def test_with_the_primary_down_nothing_older_is_served(self, breakable_servers: BreakableServers) -> None:
+        async with started(breakable_servers.settings) as database:
+            seen = await database.consistency_token()
+            breakable_servers.replica.query("select pg_wal_replay_pause()")
+            await written(database, 300)
+            unseen = await database.consistency_token()
+            breakable_servers.primary.stop()
+            with pytest.raises(DatabaseUnavailable, match="no read replica has reached the consistency token"):
+                await database.fetch("user_exists", "u", after=unseen)
+            rows = await database.fetch("user_exists", "u", after=seen)
+            assert (rows.source.name, await database.consistency_token()) == ("replica-1", None)
+
+    async def test_a_replica_that_started_again_is_asked_before_it_is_believed(
+        self, breakable_servers: BreakableServers
+    ) -> None:
+        """What a replica had replayed before it was killed it may not have replayed again when it answers again."""
+        async with started(breakable_servers.settings) as database:
+            user = await written(database, 400)
+            token = await database.consistency_token()
+            breakable_servers.replica.process.kill()  # type: ignore[union-attr]  # it runs
+            breakable_servers.replica.process.wait()  # type: ignore[union-attr]
+            breakable_servers.restore()
+            for _ in range(20):
+                rows = await database.fetch("user_exists", user, after=token)
+                assert rows.records[0]["user_exists"]
+
+    async def test_what_is_no_token_is_the_callers_error(self, database_url: str) -> None:
+        async with started(StorageSettings(database_url)) as database:
+            with pytest.raises(ValueError, match="consistency token"):
+                await database.fetch("user_exists", "u", after="yesterday")
+
+
+async def written(database: Database, number: int) -> str:
+    async with database.transaction() as connection:
+        await connection.execute("insert into users (id) values ($1) on conflict do nothing", f"user-{number}")
+    return f"user-{number}"
 
 
 def children(pid: int) -> list[int]:

@@ -1,0 +1,124 @@
+"""Statements that took too long, logged with their plan and without what they were asked."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Protocol
+
+from asyncpg.connection import LoggedQuery
+
+from storage.connection import Connection
+from storage.errors import DatabaseUnavailable
+from storage.named_queries import QUERIES
+from storage.server_failures import SERVER_FAILURES, text_of
+
+logger = logging.getLogger(__name__)
+
+PLAN_EVERY_S = 60.0
+PLAN_TIMEOUT_S = 5.0
+
+
+class Planner(Protocol):
+    """A server that ran a statement and can say how it runs it."""
+
+    name: str
+
+    async def plan(self, sql: str, parameters: int) -> str | None:
+        """Return the plan of *sql* for any parameters, or None while the server is busy."""
+
+
+class SlowQueries:
+    """
+    Logs statements that took longer than *threshold_ms*: name, time, server, rows, shape of the parameters, plan.
+
+    The plan is asked of the same server in the background, at most once a minute for each query. Values of parameters
+    are never logged, only their types and the lengths of arrays.
+    """
+
+    def __init__(self, threshold_ms: float, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.threshold_ms = threshold_ms
+        self._clock = clock
+        self._planned_at: dict[str, float] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def note(
+        self, server: Planner, query_name: str, sql: str, args: Sequence[object], *, took_ms: float, rows: int | None
+    ) -> None:
+        """Log a statement that *server* ran in *took_ms*; *rows* is None where they were not counted."""
+        text = (
+            f"slow query {query_name}: {took_ms:.0f} ms on {server.name}, "
+            f"{'rows not counted' if rows is None else f'{rows} rows'}, parameters {shape_of(args)}"
+        )
+        if self._plan_is_due(query_name):
+            task = asyncio.create_task(self._log_with_plan(text, server, sql), name="slow-query-plan")
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        else:
+            logger.warning(text)
+
+    @contextmanager
+    def watching(self, server: Planner, connection: Connection) -> Iterator[None]:
+        """Note what is slow among the statements that run on *connection* meanwhile."""
+
+        def look(record: LoggedQuery) -> None:
+            if record.elapsed * 1000 > self.threshold_ms and record.exception is None:
+                name = name_of(record.query)
+                self.note(server, name, record.query, record.args, took_ms=record.elapsed * 1000, rows=None)
+
+        connection.add_query_logger(look)
+        try:
+            yield
+        finally:
+            # A connection that was cut has let go of its loggers.
+            with suppress(*SERVER_FAILURES):
+                connection.remove_query_logger(look)
+
+    async def close(self) -> None:
+        """End what runs in the background."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _plan_is_due(self, query_name: str) -> bool:
+        now = self._clock()
+        if now - self._planned_at.get(query_name, -PLAN_EVERY_S) < PLAN_EVERY_S:
+            return False
+        self._planned_at[query_name] = now
+        return True
+
+    async def _log_with_plan(self, text: str, server: Planner, sql: str) -> None:
+        try:
+            async with asyncio.timeout(PLAN_TIMEOUT_S):
+                plan = await server.plan(sql, parameters_of(sql)) or "no plan: the pool is busy"
+        except (DatabaseUnavailable, *SERVER_FAILURES) as error:
+            plan = f"no plan: {text_of(error)}"
+        logger.warning("%s\n%s", text, plan)
+
+
+def name_of(sql: str) -> str:
+    """Return the name of the query that *sql* is, else its first word."""
+    word = sql.split(maxsplit=1)[0].lower() if sql.strip() else "nothing"
+    return next((name for name, statement in QUERIES.items() if statement == sql), word)
+
+
+def parameters_of(sql: str) -> int:
+    """Return how many parameters *sql* takes."""
+    return max((int(number) for number in re.findall(r"\$(\d+)", sql)), default=0)
+
+
+def shape_of(args: Sequence[object]) -> str:
+    """Return the types of *args* and the lengths of those that are lists, none of their values."""
+    return f"({', '.join(_shape(argument) for argument in args)})"
+
+
+def _shape(argument: object) -> str:
+    if argument is None:
+        return "null"
+    if isinstance(argument, list | tuple):
+        return f"{type(argument).__name__}[{len(argument)}]"
+    return type(argument).__name__
