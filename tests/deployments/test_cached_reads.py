@@ -20,6 +20,7 @@ from contracts.versions import Versions
 from deployments.cache_status import CacheOutcome
 from deployments.cached_reads import CachedReads, personal_to
 from retrieval.epoch import EpochWatcher
+from retrieval.hydration import Hydrator
 from retrieval.user_events import event_count
 from storage.cache import Cache
 from storage.database import Database
@@ -306,6 +307,22 @@ class TestWithTheDatabase:
         await watcher.read()
         _, outcome = await shop.answer(REQUEST, offset=0, compute=maker)
         assert outcome == CacheOutcome("miss", detail="versions-moved")
+
+    async def test_a_hit_shows_nothing_that_was_deleted_and_no_old_price(
+        self, own_database: Database, cache: Cache, maker: Maker
+    ) -> None:
+        shop, watcher = await self.shop(own_database, cache)
+        maker.answer = replace(maker.answer, versions=now(watcher))
+        await shop.answer(REQUEST, offset=0, compute=maker)
+        async with own_database.transaction() as connection:
+            await connection.execute("delete from products where id = 'p2'")
+            await connection.execute("update products set price = 77 where id = 'p1'")
+        # The gateway has not noticed yet.
+        hit, outcome = await shop.answer(REQUEST, offset=0, compute=maker)
+        assert outcome.status == "hit"
+        ids = [hit.product_id for hit in hit.page.hits]
+        products, _ = await Hydrator(own_database, cache).products(ids, request=REQUEST)
+        assert {product_id: product["price"] for product_id, product in products.items()} == {"p1": 77.0}
 
     async def test_an_event_makes_the_next_answer_for_its_user_be_made_anew(
         self, own_database: Database, cache: Cache, maker: Maker
