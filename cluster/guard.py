@@ -21,7 +21,7 @@ ALREADY_RUNNING = 75
 # Longer than the parts' own grace periods together.
 GRACE_S = 60.0
 # Who only looks holds the lock for an instant.
-LOCK_TIMEOUT_S = 1.0
+LOCK_TIMEOUT_S = 5.0
 
 
 def _taken(lock: int) -> bool:

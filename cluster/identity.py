@@ -40,8 +40,10 @@ class ProcessIdentity(BaseModel):
         process = self.process()
         if process is None:
             return 0
+        family = [process]
+        with contextlib.suppress(psutil.NoSuchProcess):
+            family += process.children(recursive=True) if descendants else []
         total = 0
-        family = [process, *(process.children(recursive=True) if descendants else [])]
         for each in family:
             with contextlib.suppress(psutil.Error):
                 total += each.memory_info().rss

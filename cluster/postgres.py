@@ -25,6 +25,9 @@ from cluster.roles import sync_directory
 ROLE = "shortlist"
 DATABASE = "shortlist"
 
+ANSWER_TIMEOUT_S = 5.0
+SHUTDOWN_TIMEOUT_S = 20.0
+
 # Postgres itself looks for it: a server that finds it in its data directory starts in recovery and refuses writes.
 FENCE = "standby.signal"
 
@@ -178,7 +181,7 @@ class PostgresServer:
             directory=self.data if self.programs.account is None else Path("/"),
         )
 
-    def wait_ready(self, timeout_s: float = 30.0) -> None:
+    def wait_ready(self, timeout_s: float = 60.0) -> None:
         """
         Return once the server answers a query.
 
@@ -200,7 +203,7 @@ class PostgresServer:
     def answers(self) -> bool:
         """Return whether a query is answered."""
         try:
-            return self.query("select 1", timeout_s=3.0) == "1"
+            return self.query("select 1", timeout_s=ANSWER_TIMEOUT_S) == "1"
         except ServerFailed:
             return False
 
@@ -234,7 +237,9 @@ class PostgresServer:
     def is_streaming(self) -> bool:
         """Return whether this server is in recovery and receives from a primary at this moment."""
         try:
-            answer = self.query("select pg_is_in_recovery(), (select status from pg_stat_wal_receiver)", timeout_s=3.0)
+            answer = self.query(
+                "select pg_is_in_recovery(), (select status from pg_stat_wal_receiver)", timeout_s=ANSWER_TIMEOUT_S
+            )
         except ServerFailed:
             return False
         return answer == "t|streaming"
@@ -246,7 +251,7 @@ class PostgresServer:
         Raises:
             ServerFailed: it does not answer.
         """
-        return self.query("select pg_is_in_recovery()", timeout_s=3.0) == "t"
+        return self.query("select pg_is_in_recovery()", timeout_s=ANSWER_TIMEOUT_S) == "t"
 
     def is_writable(self) -> bool:
         """Return whether this server answers and takes writes."""
@@ -318,7 +323,7 @@ class PostgresServer:
         """Return whether this data directory is a copy of *primary*'s cluster."""
         return self.control().system_identifier == primary.control().system_identifier
 
-    def stop(self, timeout_s: float = 20.0) -> None:
+    def stop(self, timeout_s: float = SHUTDOWN_TIMEOUT_S) -> None:
         """Shut down cleanly, without waiting for sessions to end by themselves."""
         if self.process is not None:
             child.stop(self.process, signal.SIGINT, timeout_s=timeout_s)
@@ -326,16 +331,14 @@ class PostgresServer:
 
     def kill(self) -> None:
         """End the server without its consent, and with it every session, also one that hangs."""
-        if self.process is None:
-            return
-        with contextlib.suppress(psutil.NoSuchProcess):
+        if self.process is not None and self.process.poll() is None:
             sessions = psutil.Process(self.process.pid).children(recursive=True)
             self.process.kill()
+            self.process.wait()
             for session in sessions:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     session.kill()
-            psutil.wait_procs(sessions, timeout=10)
-        self.process.wait()
+            psutil.wait_procs(sessions, timeout=SHUTDOWN_TIMEOUT_S)
         self.process = None
 
     def control(self) -> ControlData:
@@ -369,9 +372,11 @@ class PostgresServer:
             except (psutil.Error, ValueError, IndexError):
                 ours = False
             if ours:
-                owner.send_signal(signal.SIGINT)
-                with contextlib.suppress(psutil.TimeoutExpired):
-                    owner.wait(20)
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    owner.send_signal(signal.SIGINT)
+                    psutil.wait_procs([owner], timeout=SHUTDOWN_TIMEOUT_S)
+                    owner.kill()
+                    owner.wait(SHUTDOWN_TIMEOUT_S)
             lock.unlink(missing_ok=True)
         for leftover in (f".s.PGSQL.{self.port}", f".s.PGSQL.{self.port}.lock"):
             (self.sockets / leftover).unlink(missing_ok=True)

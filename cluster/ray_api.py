@@ -29,7 +29,7 @@ class RayApi:
     def answers(self) -> bool:
         """Return whether the dashboard answers, and knows us."""
         try:
-            return self.client.get("/api/version", timeout=2.0).is_success
+            return self.client.get("/api/version", timeout=10.0).is_success
         except httpx.HTTPError:
             return False
 

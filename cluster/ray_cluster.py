@@ -175,7 +175,7 @@ class RayCluster:
         """Return whether the dashboard answers."""
         return self.api.answers()
 
-    def wait_ready(self, timeout_s: float = 90.0) -> None:
+    def wait_ready(self, timeout_s: float = 180.0) -> None:
         """
         Return once the dashboard answers.
 

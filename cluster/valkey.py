@@ -77,7 +77,7 @@ class ValkeyServer:
             except OSError:
                 return False
 
-    def wait_ready(self, timeout_s: float = 10.0) -> None:
+    def wait_ready(self, timeout_s: float = 30.0) -> None:
         """
         Return once PING is answered.
 

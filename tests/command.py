@@ -32,7 +32,7 @@ class Shortlist:
         """The words of a call."""
         return [sys.executable, "-m", "cluster.cli", *arguments, "--state-dir", str(self.root)]
 
-    def run(self, *arguments: str, timeout_s: float = 120.0) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, timeout_s: float = 300.0) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
         return subprocess.run(
             self.command(*arguments),
@@ -44,7 +44,7 @@ class Shortlist:
             cwd=project_root(),
         )
 
-    def ask(self, *arguments: str, timeout_s: float = 120.0) -> dict[str, Any]:
+    def ask(self, *arguments: str, timeout_s: float = 300.0) -> dict[str, Any]:
         """Run a command that must succeed and return its JSON."""
         done = self.run(*arguments, "--json", timeout_s=timeout_s)
         assert done.returncode == 0, done.stderr

@@ -98,7 +98,7 @@ def servers() -> Iterator[Servers]:
         stack.callback(valkey.stop)
         valkey.wait_ready()
         replica.wait_ready()
-        if not wait_until(replica.is_streaming, timeout_s=20):
+        if not wait_until(replica.is_streaming, timeout_s=60):
             raise ServerFailed("the replica does not stream")
         yield Servers(directory, primary, replica, valkey)
 

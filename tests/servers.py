@@ -51,5 +51,5 @@ class Servers:
         """Return once the replica has replayed everything that the primary has written."""
         position = self.primary.query("select pg_current_wal_flush_lsn()")
         caught_up = f"select pg_last_wal_replay_lsn() >= '{position}'::pg_lsn"
-        if not wait_until(lambda: self.replica.query(caught_up) == "t", timeout_s=10):
-            raise ServerFailed("the replica did not catch up within 10 s")
+        if not wait_until(lambda: self.replica.query(caught_up) == "t", timeout_s=60):
+            raise ServerFailed("the replica did not catch up within 60 s")

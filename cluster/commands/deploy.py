@@ -52,5 +52,5 @@ def deploy_locally(output: Output, stack: LocalStack, path: Path, *, timeout_s: 
         deploy_application(api, document, timeout_s=timeout_s, follow=progress.say)
         # What the supervisor deploys again when it has to start the cluster again.
         stack.state.serve_config.write_text(json.dumps(document, indent=1))
-        wait_http(record.url, path="/-/healthz", timeout_s=60.0, follow=progress.say)
+        wait_http(record.url, path="/-/healthz", timeout_s=120.0, follow=progress.say)
     return record.url

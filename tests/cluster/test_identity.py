@@ -4,6 +4,9 @@ import os
 import subprocess
 import sys
 
+import psutil
+import pytest
+
 from cluster.identity import ProcessIdentity
 
 
@@ -23,3 +26,10 @@ class TestProcessIdentity:
             child.communicate(b"\n")
         assert identity.process() is None
         assert identity.memory_bytes(descendants=True) == 0
+
+    def test_what_ends_while_it_is_asked_for_its_descendants_is_no_error(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def ended(_process: psutil.Process, **_options: bool) -> list[psutil.Process]:
+            raise psutil.NoSuchProcess(0)
+
+        monkeypatch.setattr(psutil.Process, "children", ended)
+        assert ProcessIdentity.of(os.getpid()).memory_bytes(descendants=True) > 0

@@ -34,14 +34,14 @@ def keep(directory: Path, way: str) -> subprocess.Popen[bytes]:
 class TestKeep:
     def test_it_ends_what_the_command_left_and_gives_its_exit_status(self, tmp_path: Path) -> None:
         with keep(tmp_path, "ends") as keeper:
-            assert keeper.wait(20) == 7
+            assert keeper.wait(60) == 7
         assert not psutil.pid_exists(int((tmp_path / "pid").read_text()))
 
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
     def test_asked_to_stop_it_ends_the_command_too(self, tmp_path: Path, number: signal.Signals) -> None:
         with keep(tmp_path, "stays") as keeper:
             pid = tmp_path / "pid"
-            assert wait_until(lambda: pid.exists() and pid.read_text() != "", timeout_s=20)
+            assert wait_until(lambda: pid.exists() and pid.read_text() != "", timeout_s=60)
             keeper.send_signal(number)
-            assert keeper.wait(20) == 128 + signal.SIGTERM
+            assert keeper.wait(60) == 128 + signal.SIGTERM
         assert not psutil.pid_exists(int(pid.read_text()))

@@ -17,7 +17,7 @@ from tests.command import FREE_PORTS, Shortlist
 from tests.directories import short_directory
 
 SERVERS = ("up", "--no-deploy", "--only=postgres,valkey", *FREE_PORTS)
-STOP_S = 30.0
+PATIENCE_S = 120.0
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def query(shortlist: Shortlist, sql: str) -> str:
 
 
 def gone(shortlist: Shortlist) -> bool:
-    return wait_until(lambda: shortlist.processes() == [], timeout_s=STOP_S, poll_s=0.2)
+    return wait_until(lambda: shortlist.processes() == [], timeout_s=PATIENCE_S, poll_s=0.2)
 
 
 # The replica comes back to its slot within moments, so it takes a few tries at times.
@@ -152,18 +152,18 @@ class TestSurviving:
 
         def back() -> bool:
             part = record_of(running).parts["postgres-primary"]
-            return part.restarts == 1 and LocalPostgres.of(running.state).primary.answers()
+            return part.restarts >= 1 and LocalPostgres.of(running.state).primary.answers()
 
-        assert wait_until(back, timeout_s=STOP_S)
+        assert wait_until(back, timeout_s=PATIENCE_S)
         replica = LocalPostgres.of(running.state).replica
-        assert wait_until(replica.is_streaming, timeout_s=STOP_S)
+        assert wait_until(replica.is_streaming, timeout_s=PATIENCE_S)
 
     def test_a_replica_that_lost_its_place_is_copied_anew(self, running: Shortlist) -> None:
         servers = LocalPostgres.of(running.state)
         replica = ProcessIdentity.of(record_of(running).parts["postgres-replica-1"].process.pid)
         servers.primary.query(DROP_THE_SLOT)
-        assert wait_until(lambda: replica.process() is None, timeout_s=STOP_S)
-        assert wait_until(servers.replica.is_streaming, timeout_s=STOP_S)
+        assert wait_until(lambda: replica.process() is None, timeout_s=PATIENCE_S)
+        assert wait_until(servers.replica.is_streaming, timeout_s=PATIENCE_S)
 
 
 class TestForeground:
@@ -173,9 +173,9 @@ class TestForeground:
         with subprocess.Popen(
             command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=shortlist.environment()
         ) as process:
-            assert wait_until(lambda: shortlist.run("migrate").returncode == 0, timeout_s=60, poll_s=0.2)
+            assert wait_until(lambda: shortlist.run("migrate").returncode == 0, timeout_s=PATIENCE_S, poll_s=0.2)
             process.send_signal(number)
-            assert process.wait(STOP_S) == (0 if number != signal.SIGKILL else -signal.SIGKILL)
+            assert process.wait(PATIENCE_S) == (0 if number != signal.SIGKILL else -signal.SIGKILL)
         assert gone(shortlist), shortlist.processes()
 
 

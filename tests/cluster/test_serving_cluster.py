@@ -92,8 +92,8 @@ class TestDeploy:
         record = StackRecord.read(shortlist.state.record)
         assert record is not None
         os.kill(record.parts["ray-serving"].process.pid, signal.SIGKILL)
-        assert wait_until(lambda: not says(url, "again"), timeout_s=30)
-        assert wait_until(lambda: says(url, "again"), timeout_s=120, poll_s=0.5)
+        assert wait_until(lambda: not says(url, "again"), timeout_s=60)
+        assert wait_until(lambda: says(url, "again"), timeout_s=240, poll_s=0.5)
 
     def test_a_second_stack_beside_it_answers_for_itself(self, directory: Path, shortlist: Shortlist) -> None:
         first = shortlist.ask("deploy", config(directory, "one"))["url"]
@@ -112,4 +112,4 @@ class TestDeploy:
         assert record is not None
         os.kill(record.guard.pid, signal.SIGKILL)
         os.kill(record.supervisor.pid, signal.SIGKILL)
-        assert wait_until(lambda: shortlist.processes() == [], timeout_s=60, poll_s=0.5), shortlist.processes()
+        assert wait_until(lambda: shortlist.processes() == [], timeout_s=120, poll_s=0.5), shortlist.processes()
