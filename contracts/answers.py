@@ -26,6 +26,7 @@ class Answer:
         versions: What the order depended on.
         freshness: Which database answered and how fresh it was.
         event_count: How many events of the user were taken into account; None where that is not known or none is named.
+        cache_status: How the result cache served it, as the header of that name says it.
     """
 
     page: RankedPage
@@ -36,6 +37,7 @@ class Answer:
     versions: Versions
     freshness: Freshness
     event_count: int | None = None
+    cache_status: str | None = None
 
     @property
     def degraded(self) -> bool:

@@ -16,8 +16,11 @@ from catalogue.impressions import Impression
 from catalogue.products import BatchProduct
 from contracts.answers import Answer
 from contracts.requests import RecommendationRequest, SearchRequest
+from contracts.versions import Versions
 from contracts.writes import Deleted, EventsAdded, Written
+from deployments.cached_reads import CachedReads
 from deployments.config import GraphConfig
+from deployments.deployed_versions import DeployedVersions
 from deployments.hop import HopFailed, call
 from deployments.http.api import http_api
 from deployments.http.problems import unavailable
@@ -25,14 +28,17 @@ from deployments.impression_log import ImpressionLog, impression_of
 from deployments.options import INGRESS
 from deployments.read_path import ReadPath
 from deployments.stores import open_cache, open_database
+from retrieval.epoch import EpochWatcher
 from retrieval.hydration import Hydrator
 from retrieval.recommendation import RecommendationRetrieval
 from retrieval.stage_run import cause_of
+from retrieval.user_events import event_count
 from storage.errors import CacheUnavailable, DatabaseUnavailable
 
 STATUS_TIMEOUT_S = 1.0
 WARM_UP_S = 20.0
 SAMPLE_TIMEOUT_S = 2.0
+EVENT_COUNT_TIMEOUT_S = 0.2
 
 
 @serve.deployment(name="gateway", **INGRESS)
@@ -53,17 +59,22 @@ class GatewayDeployment:
         self._database = await open_database("gateway", config.storage)
         self._cache = open_cache()
         self._hydrator = Hydrator(self._database)
+        self._epoch = EpochWatcher(self._database)
+        self._deployed = DeployedVersions(search=lambda: self._status(search), ranking=lambda: self._status(ranking))
         self._reads = ReadPath(
             search=search,
             recommendation=recommendation,
             ranking=ranking,
             fallback=RecommendationRetrieval(self._database, self._cache, config.retrieval),
+            cached=CachedReads(self._cache, versions=self._versions, event_count=self._event_count),
             hydrator=self._hydrator,
             config=config,
         )
         self._impressions = ImpressionLog(self._record, capacity=config.gateway.impression_buffer)
         self._impressions.start()
         await self._warm_up()
+        await self._epoch.start()
+        await self._deployed.start()
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """The HTTP application, built in the replica so that it is bound to this object."""
@@ -149,6 +160,8 @@ class GatewayDeployment:
 
     async def __del__(self) -> None:
         """Write what is waiting, when Serve stops the replica."""
+        await self._deployed.stop()
+        await self._epoch.stop()
         await self._impressions.stop()
 
     async def _warm_up(self) -> None:
@@ -160,6 +173,14 @@ class GatewayDeployment:
         parts = (self._reads.search, self._reads.recommendation, self._reads.ranking, self._ingestion)
         await asyncio.gather(*(self._status(part, timeout_s=WARM_UP_S) for part in parts))
         await self._reads.searched(SearchRequest(q="warm up", user_id="nobody", timeout_ms=5000), offset=0)
+
+    def _versions(self) -> Versions | None:
+        """The versions of an answer made now; None while the catalogue's epoch is not known."""
+        known = self._deployed.current
+        return self._epoch.versions(index=known.index, cf=known.cf, weights=known.weights, config=self._config.version)
+
+    async def _event_count(self, user_id: str) -> int:
+        return await event_count(self._database, user_id, timeout_s=EVENT_COUNT_TIMEOUT_S)
 
     async def _write(self, method: str, argument: object) -> Any:  # noqa: ANN401 - the method's own answer
         """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,11 +16,15 @@ from contracts.deadline import Deadline
 from contracts.ranked import RankedPage, RankRequest
 from contracts.requests import ReadRequest, RecommendationRequest, SearchRequest
 from contracts.stages import Cause, Stage, StageName
+from contracts.versions import Freshness, Versions
+from deployments.cache_status import cache_status
+from deployments.cached_reads import CachedReads
 from deployments.config import GraphConfig
 from deployments.hop import HopFailed, call
+from deployments.single_flight import WorkAbandoned
 from ranking.rankers import PopularityRanker
 from retrieval.hydration import Hydrator
-from retrieval.reads import read_stage
+from retrieval.reads import read_freshness, read_stage
 from retrieval.recommendation import RecommendationRetrieval
 from retrieval.stage_run import not_requested, run_stage
 
@@ -38,7 +43,8 @@ class ReadPath:
         recommendation: The recommendation deployment.
         ranking: The ranking deployment.
         fallback: Retrieval that needs no other deployment: popular products.
-        hydrator: Reads the hits' attributes, after ranking, so that no old price is shown.
+        cached: Answers from the result cache, or has them made once for all who ask at the same moment.
+        hydrator: Reads the hits' attributes, after ranking and the cache, so that no old price is shown.
         config: Shares of time, and the version that answers carry.
     """
 
@@ -46,22 +52,42 @@ class ReadPath:
     recommendation: DeploymentHandle[Any]
     ranking: DeploymentHandle[Any]
     fallback: RecommendationRetrieval
+    cached: CachedReads
     hydrator: Hydrator
     config: GraphConfig
 
     async def searched(self, request: SearchRequest, *, offset: int) -> Answer:
-        """Return the answer to a search: retrieval and the user's vector side by side, then ranking."""
+        """Return the answer to a search."""
+        return await self._answered(request, offset, lambda deadline: self._search(request, deadline, offset))
+
+    async def recommended(self, request: RecommendationRequest, *, offset: int) -> Answer:
+        """Return the answer to a request for recommendations."""
+        return await self._answered(request, offset, lambda deadline: self._recommend(request, deadline, offset))
+
+    async def _answered(
+        self, request: SearchRequest | RecommendationRequest, offset: int, make: Callable[[Deadline], Awaitable[Answer]]
+    ) -> Answer:
+        """Return the answer that the cache holds or *make* makes, with the attributes of its hits as they are now."""
         deadline = Deadline.in_seconds(request.timeout_ms / 1000)
+        try:
+            answer, outcome = await self.cached.answer(request, offset=offset, compute=lambda: make(deadline))
+        except TimeoutError:
+            return _nothing("timeout")
+        except WorkAbandoned:
+            return _nothing("unavailable")
+        answer = replace(answer, cache_status=cache_status(outcome))
+        return await self._hydrated(answer, request, deadline, read_anew=outcome.status == "hit")
+
+    async def _search(self, request: SearchRequest, deadline: Deadline, offset: int) -> Answer:
+        """Retrieve and look the user up side by side, then rank."""
         retrieval, (profile, stage) = await asyncio.gather(
             self._searching(request, deadline), self._profile(request, deadline)
         )
-        return await self._ranked(
-            request, replace(retrieval, profile=profile, stages=[*retrieval.stages, stage]), deadline, offset=offset
-        )
+        retrieval = replace(retrieval, profile=profile, stages=[*retrieval.stages, stage])
+        return await self._ranked(request, retrieval, deadline, offset=offset)
 
-    async def recommended(self, request: RecommendationRequest, *, offset: int) -> Answer:
-        """Return the answer to a request for recommendations; popular products when the deployment is down."""
-        deadline = Deadline.in_seconds(request.timeout_ms / 1000)
+    async def _recommend(self, request: RecommendationRequest, deadline: Deadline, offset: int) -> Answer:
+        """Retrieve, then rank; popular products when the recommendation deployment is down."""
         timeout_s = deadline.left_s(self.config.gateway.retrieve_share)
         try:
             retrieval = await call(
@@ -125,22 +151,12 @@ class ReadPath:
             ),
             deadline,
         )
-        read, stage = await run_stage(
-            "hydrate",
-            self.hydrator.products([hit.product_id for hit in page.hits], request=request),
-            timeout_s=deadline.left_s(),
-        )
-        stages = [*retrieval.stages, ranked]
-        if read is None:
-            stages.append(stage)
-        elif (reading := read_stage(stage, [read[1]])).cause is not None:
-            stages.append(reading)
         return Answer(
-            page=page if read is None else replace(page, hits=[hit for hit in page.hits if hit.product_id in read[0]]),
-            products=None if read is None else read[0],
+            page=page,
+            products=None,
             truncated=retrieval.truncated,
             answered=retrieval.answered,
-            stages=_one_each(stages),
+            stages=_one_each([*retrieval.stages, ranked]),
             versions=replace(
                 retrieval.versions,
                 cf=page.cf_version or retrieval.versions.cf,
@@ -148,6 +164,31 @@ class ReadPath:
                 config=self.config.version,
             ),
             freshness=retrieval.freshness,
+            event_count=profile.event_count if profile else None,
+        )
+
+    async def _hydrated(self, answer: Answer, request: ReadRequest, deadline: Deadline, *, read_anew: bool) -> Answer:
+        """
+        Return *answer* with the attributes of its hits as they are now, and without hits that may no longer be shown.
+
+        *read_anew*: nothing else of the answer was read now, so that its freshness is that of this reading.
+        """
+        read, stage = await run_stage(
+            "hydrate",
+            self.hydrator.products([hit.product_id for hit in answer.page.hits], request=request),
+            timeout_s=deadline.left_s(),
+        )
+        if read is None:
+            return replace(answer, stages=_one_each([*answer.stages, stage]))
+        products, source = read
+        reading = read_stage(stage, [source])
+        now = read_freshness([source], index_age_s=answer.freshness.index_age_s)
+        return replace(
+            answer,
+            freshness=now if read_anew else answer.freshness,
+            page=replace(answer.page, hits=[hit for hit in answer.page.hits if hit.product_id in products]),
+            products=products,
+            stages=_one_each([*answer.stages, reading]) if reading.cause is not None else answer.stages,
         )
 
     async def _page(self, request: RankRequest, deadline: Deadline) -> tuple[RankedPage, Stage]:
@@ -162,6 +203,19 @@ class ReadPath:
         cause: Cause | None = "version_mismatch" if page.version_mismatch else None
         ms = round((time.perf_counter() - started) * 1000, 3)
         return page, Stage("rank", source="weighted", cause=cause, ms=ms)
+
+
+def _nothing(cause: Cause) -> Answer:
+    """What there is to say when the work for several requests gave this one nothing."""
+    return Answer(
+        page=RankedPage([], kept=0, removed={}, weights_version="", cf_version=None, version_mismatch=False),
+        products=None,
+        truncated=False,
+        answered=False,
+        stages=[Stage("cache", "skipped", cause=cause)],
+        versions=Versions(),
+        freshness=Freshness(),
+    )
 
 
 def _without_recommendation(request: RecommendationRequest, stages: list[Stage], failure: HopFailed) -> list[Stage]:

@@ -271,7 +271,8 @@ def _answered(answer: Answer, request: ReadRequest, http: Request, cursor: Curso
     took_ms = (time.perf_counter() - started) * 1000
     request_id = http.state.request_id
     body = answer_body(answer, request_id=request_id, took_ms=took_ms, next_cursor=following)
-    return Response(body, media_type="application/json", headers=_degraded(degraded))
+    headers = _degraded(degraded) | ({} if answer.cache_status is None else {"Cache-Status": answer.cache_status})
+    return Response(body, media_type="application/json", headers=headers)
 
 
 def _degraded(value: str | None) -> dict[str, str]:

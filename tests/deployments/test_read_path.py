@@ -12,11 +12,13 @@ from artifacts.active import ActiveArtifact
 from artifacts.embedding_index import EmbeddingIndex
 from artifacts.factors import Factors
 from catalogue.events import Event
-from catalogue.store import insert_events
+from catalogue.store import delete_product, insert_events
 from contracts.answers import Answer
 from contracts.ranked import RankRequest
 from contracts.requests import RecommendationRequest, SearchRequest
 from contracts.stages import Stage
+from contracts.versions import Versions
+from deployments.cached_reads import CachedReads
 from deployments.config import GraphConfig
 from deployments.read_path import ReadPath
 from ranking.rankers import WeightedRanker
@@ -97,10 +99,16 @@ def handles(
     }
 
 
-def path(handles: dict[str, Handle], database: Database, cache: Cache) -> ReadPath:
+async def nobody_did_anything(_: str) -> int:
+    return 0
+
+
+def path(handles: dict[str, Handle], database: Database, cache: Cache, versions: Versions | None = None) -> ReadPath:
+    """The read path; it uses the result cache if *versions* are given."""
     return ReadPath(
         **handles,  # type: ignore[arg-type]  # they behave as Serve's do
         fallback=RecommendationRetrieval(database, cache, CONFIG),
+        cached=CachedReads(cache, versions=lambda: versions, event_count=nobody_did_anything),
         hydrator=Hydrator(database),
         config=GraphConfig(),
     )
@@ -120,7 +128,7 @@ class TestSearched:
     ) -> None:
         request = SearchRequest(q="red wine", user_id="drinker", timeout_ms=AMPLE_MS)
         answer = await path(handles, database, cache).searched(request, offset=0)
-        assert [stage.name for stage in answer.stages] == ["keyword", "semantic", "hydrate", "profile", "rank"]
+        assert [stage.name for stage in answer.stages] == ["keyword", "semantic", "hydrate", "profile", "rank", "cache"]
         assert not answer.degraded
         assert answer.products is not None
         assert set(ids(answer)) == set(answer.products)
@@ -229,3 +237,49 @@ class TestRecommended:
         answer = await path(handles, database, cache).recommended(request, offset=0)
         assert ids(answer)
         assert not {"p1", "p2"} & set(ids(answer))
+
+
+class TestCachedAnswer:
+    async def test_a_repeated_search_asks_no_deployment(
+        self, handles: dict[str, Handle], database: Database, cache: Cache
+    ) -> None:
+        request = SearchRequest(q="red wine", timeout_ms=AMPLE_MS)
+        versions = (await path(handles, database, cache).searched(request, offset=0)).versions
+        first = await path(handles, database, cache, versions).searched(request, offset=0)
+        down = {name: Handle(name, retrieve=hanging, rank=hanging) for name in ("search", "recommendation", "ranking")}
+        again = await path(down, database, cache, versions).searched(request, offset=0)
+        assert (again.page, again.products, again.versions) == (first.page, first.products, first.versions)
+        assert (stages(again)["cache"].status, stages(again)["cache"].source) == ("ok", "redis")
+        assert again.cache_status is not None
+        assert again.cache_status.startswith("Shortlist; hit; ttl=")
+
+    async def test_what_may_no_longer_be_shown_leaves_it(
+        self, handles: dict[str, Handle], own_database: Database, cache: Cache
+    ) -> None:
+        request = SearchRequest(q="red wine", timeout_ms=AMPLE_MS)
+        versions = (await path(handles, own_database, cache).searched(request, offset=0)).versions
+        first = await path(handles, own_database, cache, versions).searched(request, offset=0)
+        async with own_database.transaction() as connection:
+            await delete_product(connection, ids(first)[0])
+            await connection.execute("update products set in_stock = false where id = $1", ids(first)[1])
+        again = await path(handles, own_database, cache, versions).searched(request, offset=0)
+        assert ids(again) == ids(first)[2:]
+
+    async def test_many_who_ask_at_once_have_it_made_once(
+        self, handles: dict[str, Handle], database: Database, cache: Cache
+    ) -> None:
+        request = SearchRequest(q="blue film", timeout_ms=AMPLE_MS)
+        versions = (await path(handles, database, cache).searched(request, offset=0)).versions
+        made = 0
+        retrieve = handles["search"].retrieve.remote  # type: ignore[attr-defined]
+
+        async def counted(*args: object) -> object:
+            nonlocal made
+            made += 1
+            return await retrieve(*args)
+
+        handles["search"] = Handle("search", retrieve=counted)
+        reads = path(handles, database, cache, versions)
+        answers = await asyncio.gather(*(reads.searched(request, offset=0) for _ in range(100)))
+        assert made == 1
+        assert len({str(answer.page) for answer in answers}) == 1

@@ -50,14 +50,22 @@ class TestSearch:
 
     def test_every_replica_gives_the_same_bytes_for_the_same_request(self, client: httpx.Client) -> None:
         params: dict[str, Any] = {"q": "space adventure", "user_id": "1", "explain": "true", "limit": 50}
-        bodies = [answer(client.get("/v1/search", params=params)) for _ in range(24)]
+        past_the_cache = {"X-Consistency-Token": "1-0/1"}
+        bodies = [answer(client.get("/v1/search", params=params, headers=past_the_cache)) for _ in range(24)]
         assert len({str(body["versions"]) for body in bodies}) == 1
         assert len({str(body["hits"]) for body in bodies}) == 1
 
     def test_versions_and_stages_are_named(self, client: httpx.Client) -> None:
         body = answer(client.get("/v1/search", params={"q": "alien", "user_id": "1"}))
         assert all(body["versions"].values())
-        assert [stage["name"] for stage in body["stages"]] == ["keyword", "semantic", "hydrate", "profile", "rank"]
+        assert [stage["name"] for stage in body["stages"]] == [
+            "keyword",
+            "semantic",
+            "hydrate",
+            "profile",
+            "rank",
+            "cache",
+        ]
         assert body["freshness"]["read_from"] == "replica-1"
 
     @pytest.mark.parametrize("mode", ["keyword", "semantic"])

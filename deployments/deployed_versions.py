@@ -1,0 +1,64 @@
+"""The versions that the other deployments answer with, asked for beside the requests."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+Status = Callable[[], Awaitable[Mapping[str, Any]]]
+
+PERIOD_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """Version of the embeddings in search, of the factors and of the weights in ranking; None where none is known."""
+
+    index: str | None = None
+    cf: str | None = None
+    weights: str | None = None
+
+
+class DeployedVersions:
+    """
+    Asks search and ranking each second what they hold; what does not answer keeps the version it last named.
+
+    Args:
+        search: Asks a search replica for its status.
+        ranking: Asks a ranking replica for its status.
+    """
+
+    def __init__(self, *, search: Status, ranking: Status) -> None:
+        self.current = Deployed()
+        self._search = search
+        self._ranking = ranking
+        self._watching: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Ask once, then go on asking in the background."""
+        await self.ask()
+        self._watching = asyncio.create_task(self._watch(), name="deployed-versions")
+
+    async def stop(self) -> None:
+        """Stop asking."""
+        if self._watching is not None:
+            self._watching.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._watching
+            self._watching = None
+
+    async def ask(self) -> None:
+        """Ask each once."""
+        search, ranking = await asyncio.gather(self._search(), self._ranking())
+        if "version" in search:
+            self.current = replace(self.current, index=search["version"])
+        if "weights" in ranking:
+            self.current = replace(self.current, cf=ranking["collaborative"]["version"], weights=ranking["weights"])
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(PERIOD_S)
+            await self.ask()
