@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
-Status = Callable[[], Awaitable[Mapping[str, Any]]]
+from deployments.graph_health import GraphHealth
 
 PERIOD_S = 1.0
 
@@ -23,18 +21,11 @@ class Deployed:
 
 
 class DeployedVersions:
-    """
-    Asks search and ranking each second what they hold; what does not answer keeps the version it last named.
+    """Asks search and ranking each second what they hold; what does not answer keeps the version it last named."""
 
-    Args:
-        search: Asks a search replica for its status.
-        ranking: Asks a ranking replica for its status.
-    """
-
-    def __init__(self, *, search: Status, ranking: Status) -> None:
+    def __init__(self, health: GraphHealth) -> None:
         self.current = Deployed()
-        self._search = search
-        self._ranking = ranking
+        self._health = health
         self._watching: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -52,7 +43,7 @@ class DeployedVersions:
 
     async def ask(self) -> None:
         """Ask each once."""
-        search, ranking = await asyncio.gather(self._search(), self._ranking())
+        search, ranking = await asyncio.gather(self._health.status("search"), self._health.status("ranking"))
         if "version" in search:
             self.current = replace(self.current, index=search["version"])
         if "weights" in ranking:

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
 from fastapi import FastAPI
 from ray import serve
 from ray.serve.handle import DeploymentHandle
@@ -21,21 +20,23 @@ from contracts.writes import Deleted, EventsAdded, Written
 from deployments.cached_reads import CachedReads
 from deployments.config import GraphConfig
 from deployments.deployed_versions import DeployedVersions
+from deployments.graph_health import GraphHealth
 from deployments.hop import HopFailed, call
 from deployments.http.api import http_api
 from deployments.http.problems import unavailable
 from deployments.impression_log import ImpressionLog, impression_of
 from deployments.options import INGRESS
 from deployments.read_path import ReadPath
+from deployments.replica import most_replicas
+from deployments.store_metrics import export_stores
 from deployments.stores import open_cache, open_database
 from retrieval.epoch import EpochWatcher
 from retrieval.hydration import Hydrator
 from retrieval.recommendation import RecommendationRetrieval
 from retrieval.stage_run import cause_of
 from retrieval.user_events import event_count
-from storage.errors import CacheUnavailable, DatabaseUnavailable
+from storage.errors import DatabaseUnavailable
 
-STATUS_TIMEOUT_S = 1.0
 WARM_UP_S = 20.0
 SAMPLE_TIMEOUT_S = 2.0
 EVENT_COUNT_TIMEOUT_S = 0.2
@@ -60,7 +61,15 @@ class GatewayDeployment:
         self._cache = open_cache()
         self._hydrator = Hydrator(self._database)
         self._epoch = EpochWatcher(self._database)
-        self._deployed = DeployedVersions(search=lambda: self._status(search), ranking=lambda: self._status(ranking))
+        self._health = GraphHealth(
+            {"search": search, "recommendation": recommendation, "ranking": ranking, "ingestion": ingestion},
+            self._database,
+            self._cache,
+            config.storage,
+            own_replicas=most_replicas(),
+        )
+        self._deployed = DeployedVersions(self._health)
+        self._metrics = export_stores(self._database, self._cache)
         self._reads = ReadPath(
             search=search,
             recommendation=recommendation,
@@ -126,34 +135,12 @@ class GatewayDeployment:
 
     async def ready(self) -> bool:
         """Return whether anything can be answered: a database answers, or search holds an index."""
-        if any(endpoint.healthy for endpoint in self._database.status()):
-            return True
-        return bool((await self._status(self._reads.search)).get("version"))
+        return await self._health.ready()
 
     async def health(self) -> Mapping[str, Any]:
         """Return the state of every part as this replica sees it."""
-        databases = {endpoint.name: orjson.loads(orjson.dumps(endpoint)) for endpoint in self._database.status()}
-        cache, *deployments = await asyncio.gather(
-            self._cache_status(),
-            self._status(self._reads.search),
-            self._status(self._reads.recommendation),
-            self._status(self._reads.ranking),
-            self._status(self._ingestion),
-        )
-        parts = dict(zip(("search", "recommendation", "ranking", "ingestion"), deployments, strict=True))
-        well = (
-            all(endpoint["healthy"] for endpoint in databases.values())
-            and cache["healthy"]
-            and all(part["healthy"] for part in parts.values())
-        )
-        return {
-            "status": "ok" if well else "degraded",
-            "databases": databases,
-            "cache": cache,
-            "deployments": parts,
-            "config": self._config.version,
-            "impressions_dropped": self._impressions.dropped,
-        }
+        report = await self._health.report()
+        return {**report, "config": self._config.version, "impressions_dropped": self._impressions.dropped}
 
     async def check_health(self) -> None:
         """Return: that this runs shows the loop alive. A dependency that is down must never get a replica killed."""
@@ -170,8 +157,9 @@ class GatewayDeployment:
 
         A deployment that does not come up holds the gateway back for a while, not for good.
         """
-        parts = (self._reads.search, self._reads.recommendation, self._reads.ranking, self._ingestion)
-        await asyncio.gather(*(self._status(part, timeout_s=WARM_UP_S) for part in parts))
+        parts = ("search", "recommendation", "ranking", "ingestion")
+        await asyncio.gather(*(self._health.status(part, timeout_s=WARM_UP_S) for part in parts))
+        self._health.warn_of_connections()
         await self._reads.searched(SearchRequest(q="warm up", user_id="nobody", timeout_ms=5000), offset=0)
 
     def _versions(self) -> Versions | None:
@@ -196,17 +184,3 @@ class GatewayDeployment:
 
     async def _record(self, impressions: list[Impression]) -> None:
         await call(self._ingestion, "record_impressions", impressions, timeout_s=self._config.gateway.write_timeout_s)
-
-    async def _status(self, handle: DeploymentHandle[Any], *, timeout_s: float = STATUS_TIMEOUT_S) -> dict[str, Any]:
-        try:
-            status: dict[str, Any] = await call(handle, "status", timeout_s=timeout_s)
-        except HopFailed as failure:
-            return {"healthy": False, "cause": failure.cause}
-        return status
-
-    async def _cache_status(self) -> dict[str, Any]:
-        try:
-            await self._cache.ping()
-        except CacheUnavailable as error:
-            return {"healthy": False, "configured": True, "problem": str(error)}
-        return {"healthy": True, "configured": self._cache.configured}

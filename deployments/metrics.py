@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -51,16 +50,8 @@ class MetricsExport:
         self._exporting: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Export in the background."""
+        """Export in the background, for as long as the process lives."""
         self._exporting = asyncio.create_task(self._export_for_ever(), name="metrics-export")
-
-    async def stop(self) -> None:
-        """Stop exporting."""
-        if self._exporting is not None:
-            self._exporting.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._exporting
-            self._exporting = None
 
     def export(self) -> None:
         """Export once."""

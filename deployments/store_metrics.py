@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from deployments.metrics import Sample
+from deployments.metrics import MetricsExport, Sample
 from storage.cache import Cache
 from storage.database import Database, EndpointStatus
+
+
+def export_stores(database: Database, cache: Cache | None) -> MetricsExport:
+    """Export the figures of *database* and *cache* from now on."""
+    export = MetricsExport(lambda: store_samples(database, cache))
+    export.start()
+    return export
 
 
 def store_samples(database: Database, cache: Cache | None) -> Iterator[Sample]:

@@ -1,0 +1,110 @@
+"""The state of every part of the graph, as one gateway replica sees it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from ray.serve.handle import DeploymentHandle
+
+from deployments.hop import HopFailed, call
+from storage.budget import budget_problem, connection_budget
+from storage.cache import Cache
+from storage.config import StorageConfig
+from storage.database import Database
+from storage.errors import CacheUnavailable
+
+log = logging.getLogger(__name__)
+
+STATUS_TIMEOUT_S = 1.0
+
+
+class GraphHealth:
+    """
+    Asks every part how it is.
+
+    Args:
+        parts: The other deployments by name; each has a method ``status``.
+        database: This replica's.
+        cache: This replica's.
+        storage: The pools' sizes, the same in every deployment.
+        own_replicas: The most replicas of the deployment that asks.
+    """
+
+    def __init__(
+        self,
+        parts: Mapping[str, DeploymentHandle[Any]],
+        database: Database,
+        cache: Cache,
+        storage: StorageConfig,
+        *,
+        own_replicas: int,
+    ) -> None:
+        self._parts = parts
+        self._database = database
+        self._cache = cache
+        self._storage = storage
+        # What each deployment that uses the database said last; one that is down still counts.
+        self._replicas = {"gateway": own_replicas}
+
+    async def report(self) -> dict[str, Any]:
+        """Return the state of the databases, the cache and each deployment, and whether connections suffice."""
+        databases = {endpoint.name: orjson.loads(orjson.dumps(endpoint)) for endpoint in self._database.status()}
+        cache, *statuses = await asyncio.gather(self._cache_status(), *(self.status(name) for name in self._parts))
+        parts = dict(zip(self._parts, statuses, strict=True))
+        budget = self._connection_budget()
+        well = (
+            all(endpoint["healthy"] and not endpoint["lagging"] for endpoint in databases.values())
+            and cache["healthy"]
+            and all(part["healthy"] for part in parts.values())
+            and budget["problem"] is None
+        )
+        return {
+            "status": "ok" if well else "degraded",
+            "databases": databases,
+            "connection_budget": budget,
+            "cache": cache,
+            "deployments": parts,
+        }
+
+    async def status(self, name: str, *, timeout_s: float = STATUS_TIMEOUT_S) -> dict[str, Any]:
+        """Return what one replica of the deployment *name* says of itself, or why none does."""
+        try:
+            status: dict[str, Any] = await call(self._parts[name], "status", timeout_s=timeout_s)
+        except HopFailed as failure:
+            return {"healthy": False, "cause": failure.cause}
+        if "most_replicas" in status:
+            self._replicas[name] = status["most_replicas"]
+        return status
+
+    async def ready(self) -> bool:
+        """Return whether anything can be answered: a database answers, or search holds an index."""
+        if any(endpoint.healthy for endpoint in self._database.status()):
+            return True
+        return bool((await self.status("search")).get("version"))
+
+    def warn_of_connections(self) -> None:
+        """Log what to set if the servers have fewer connections than all replicas together may open."""
+        problem = self._connection_budget()["problem"]
+        if problem is not None:
+            log.error("%s", problem)
+
+    def _connection_budget(self) -> dict[str, Any]:
+        usable = {endpoint.name: endpoint.max_connections for endpoint in self._database.status()}
+        return {
+            "most_replicas": self._replicas,
+            "needed": connection_budget(self._replicas, self._storage),
+            "usable": usable,
+            "problem": budget_problem(self._replicas, self._storage, usable),
+        }
+
+    async def _cache_status(self) -> dict[str, Any]:
+        reads = {purpose: orjson.loads(orjson.dumps(counts)) for purpose, counts in self._cache.stats().items()}
+        try:
+            await self._cache.ping()
+        except CacheUnavailable as error:
+            return {"healthy": False, "configured": True, "problem": str(error), "reads": reads}
+        return {"healthy": True, "configured": self._cache.configured, "reads": reads}
