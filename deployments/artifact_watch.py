@@ -1,4 +1,4 @@
-"""The active artifacts and the catalogue that a replica holds, kept up to date beside the requests."""
+"""The active artifacts that a replica holds, kept up to date beside the requests."""
 
 from __future__ import annotations
 
@@ -11,9 +11,6 @@ from artifacts.embedding_index import EmbeddingIndex
 from artifacts.factors import Factors
 from artifacts.manifest import Manifest
 from artifacts.store import ArtifactStore
-from retrieval.config import RetrievalConfig
-from retrieval.live_catalogue import LiveCatalogue
-from storage.database import Database
 
 T = TypeVar("T")
 
@@ -28,15 +25,6 @@ async def watch_embeddings(store: ArtifactStore) -> ActiveArtifact[EmbeddingInde
 async def watch_factors(store: ArtifactStore) -> ActiveArtifact[Factors]:
     """Return the active factor model; waits for the first load, whatever comes of it."""
     return await _watched(ActiveArtifact("collaborative", _load_factors, store))
-
-
-async def watch_catalogue(
-    database: Database, embeddings: ActiveArtifact[EmbeddingIndex], config: RetrievalConfig
-) -> LiveCatalogue:
-    """Return the live catalogue over *embeddings*; waits until it is read, or the database turns out to be down."""
-    catalogue = LiveCatalogue(database, embeddings, period_s=config.feed_period_s)
-    await catalogue.start(wait_s=FIRST_LOAD_S)
-    return catalogue
 
 
 def artifact_status(active: ActiveArtifact[Any]) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from catalogue.store import delete_product, insert_events, record_impressions, u
 from contracts.writes import Deleted, EventsAdded, Written
 from deployments.config import GraphConfig
 from deployments.options import INNER
+from deployments.replica import most_replicas
+from deployments.store_metrics import export_stores
 from deployments.stores import open_database, open_encoders
 from storage.settings import StorageSettings
 
@@ -30,6 +32,7 @@ class IngestionDeployment:
         self._database = await open_database("ingestion", config.storage)
         self._embedder = ProductEmbedder(StorageSettings.from_environment().database_url, open_encoders)
         self._embedder.start()
+        self._metrics = export_stores(self._database, None)
 
     async def put_products(self, products: list[BatchProduct]) -> Written:
         """Write *products*."""
@@ -59,7 +62,8 @@ class IngestionDeployment:
         """Return whether this replica reaches the primary, and how far products are embedded."""
         primary = next(endpoint for endpoint in self._database.status() if endpoint.role == "primary")
         embedding = self._embedder.status()
-        return {"healthy": primary.healthy and embedding["problem"] is None, "embedding": embedding}
+        healthy = primary.healthy and embedding["problem"] is None
+        return {"healthy": healthy, "embedding": embedding, "most_replicas": most_replicas()}
 
     async def check_health(self) -> None:
         """Return: that this runs shows the loop alive."""

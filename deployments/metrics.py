@@ -50,7 +50,7 @@ class MetricsExport:
         self._exporting: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Export in the background, for as long as the process lives."""
+        """Export in the background."""
         self._exporting = asyncio.create_task(self._export_for_ever(), name="metrics-export")
 
     def export(self) -> None:

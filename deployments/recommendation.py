@@ -9,9 +9,12 @@ from ray import serve
 from artifacts.store import ArtifactStore
 from contracts.candidates import Profile, Retrieval
 from contracts.requests import RecommendationRequest
-from deployments.artifact_watch import artifact_status, watch_catalogue, watch_embeddings, watch_factors
+from deployments.artifact_watch import artifact_status, watch_embeddings, watch_factors
+from deployments.catalogue_watch import watch_catalogue
 from deployments.config import GraphConfig
 from deployments.options import INNER
+from deployments.replica import most_replicas
+from deployments.store_metrics import export_stores
 from deployments.stores import open_cache, open_database
 from retrieval.recommendation import RecommendationRetrieval
 
@@ -36,6 +39,7 @@ class RecommendationDeployment:
             factors=self._factors,
             catalogue=self._catalogue,
         )
+        self._metrics = export_stores(database, self._cache)
         # The first request opens connections; no client should wait for that.
         await self._retrieval.retrieve(RecommendationRequest(), timeout_s=WARM_UP_S)
 
@@ -51,8 +55,13 @@ class RecommendationDeployment:
         """Return what this replica has loaded."""
         factors, embeddings = artifact_status(self._factors), artifact_status(self._embeddings)
         healthy = factors["healthy"] and embeddings["healthy"]
-        changes = self._catalogue.status()
-        return {"healthy": healthy, "collaborative": factors, "embeddings": embeddings, "changes": changes}
+        return {
+            "healthy": healthy,
+            "collaborative": factors,
+            "embeddings": embeddings,
+            "changes": self._catalogue.status(),
+            "most_replicas": most_replicas(),
+        }
 
     async def check_health(self) -> None:
         """Return: that this runs shows the loop alive."""

@@ -9,9 +9,12 @@ from ray import serve
 from artifacts.store import ArtifactStore
 from contracts.candidates import Retrieval
 from contracts.requests import SearchRequest
-from deployments.artifact_watch import artifact_status, watch_catalogue, watch_embeddings
+from deployments.artifact_watch import artifact_status, watch_embeddings
+from deployments.catalogue_watch import watch_catalogue
 from deployments.config import GraphConfig
 from deployments.options import INNER
+from deployments.replica import most_replicas
+from deployments.store_metrics import export_stores
 from deployments.stores import open_cache, open_database
 from retrieval.search import SearchRetrieval
 
@@ -30,6 +33,7 @@ class SearchDeployment:
         self._retrieval = SearchRetrieval(
             self._database, self._embeddings, config.retrieval, cache=self._cache, catalogue=self._catalogue
         )
+        self._metrics = export_stores(self._database, self._cache)
         # The first query opens connections and touches the whole index; no client should wait for that.
         await self._retrieval.retrieve(SearchRequest(q="warm up"), timeout_s=WARM_UP_S)
 
@@ -39,7 +43,11 @@ class SearchDeployment:
 
     async def status(self) -> dict[str, Any]:
         """Return what this replica has loaded."""
-        return {**artifact_status(self._embeddings), "changes": self._catalogue.status()}
+        return {
+            **artifact_status(self._embeddings),
+            "changes": self._catalogue.status(),
+            "most_replicas": most_replicas(),
+        }
 
     async def check_health(self) -> None:
         """Return: that this runs shows the loop alive."""

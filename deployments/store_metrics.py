@@ -10,7 +10,7 @@ from storage.database import Database, EndpointStatus
 
 
 def export_stores(database: Database, cache: Cache | None) -> MetricsExport:
-    """Export the figures of *database* and *cache* from now on."""
+    """Export the figures of *database* and *cache* for as long as what is returned is held."""
     export = MetricsExport(lambda: store_samples(database, cache))
     export.start()
     return export
