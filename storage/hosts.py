@@ -54,7 +54,8 @@ class Hosts:
     Makes connections to one server, or to that one of several which is the primary.
 
     With several hosts all are asked side by side who is the primary, so that one that hangs delays nobody; of two that
-    claim to be, the one on the newer timeline is right. That host is kept until it fails.
+    claim to be, the one on the newer timeline is right, and none on an older timeline than was seen is ever followed.
+    That host is kept until it fails.
 
     Args:
         url: asyncpg DSN; several hosts are told apart only for the primary.
@@ -156,10 +157,12 @@ class Hosts:
                 )
                 for task in done:
                     error = task.exception()
-                    if error is None:
-                        found[asked[task]] = task.result()
-                    else:
+                    if error is not None:
                         problems.append(text_of(error))
+                    elif task.result() < self.timeline:
+                        problems.append(f"still on timeline {task.result()}, where {self.timeline} was seen")
+                    else:
+                        found[asked[task]] = task.result()
                 if found and not done:
                     break
         finally:

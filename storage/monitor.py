@@ -78,6 +78,8 @@ class Monitor:
     async def _look(self) -> None:
         beat = await self._beat()
         await asyncio.gather(*(self._measure(replica, beat) for replica in self._replicas))
+        if not self._primary.hosts.several:
+            return
         newer = beat is not None and any((r.progress.timeline or 0) > beat["timeline"] for r in self._replicas)
         if self._following is None or self._following.done():
             apart_s = PERIOD_S if newer else HOSTS_EVERY_S

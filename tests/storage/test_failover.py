@@ -85,6 +85,16 @@ class TestPromotion:
             )
             assert found == "2"
 
+    async def test_an_old_primary_that_was_made_read_only_is_left(self, promotable_servers: BreakableServers) -> None:
+        async with started(StorageSettings(both(promotable_servers).database_url)) as database:
+            await write(database, "before")
+            await asyncio.to_thread(promotable_servers.replica.query, "select pg_promote()")
+            for statement in ("alter system set default_transaction_read_only = on", "select pg_reload_conf()"):
+                await asyncio.to_thread(promotable_servers.primary.query, statement)
+            assert await eventually(lambda: of(database, "primary").timeline == 2)
+            assert await writes_work(database, "after")
+            assert (await database.fetch_primary("user_exists", "after"))[0]["user_exists"]
+
     async def test_a_token_of_a_newer_timeline_makes_it_look_for_the_promoted_one(
         self, promotable_servers: BreakableServers
     ) -> None:

@@ -84,6 +84,12 @@ class TestHosts:
             with pytest.raises(asyncpg.TargetServerAttributeNotMatched, match=r"none of the 2 hosts .*No such file"):
                 await hosts.connect()
 
+    async def test_a_primary_on_an_older_timeline_than_was_seen_is_not_followed(self, servers: Servers) -> None:
+        async with hosts_of(several(servers.replica_urls[0], servers.database_url)) as (hosts, _):
+            hosts.timeline = 7
+            with pytest.raises(asyncpg.TargetServerAttributeNotMatched, match="still on timeline 1, where 7 was seen"):
+                await hosts.connect()
+
     async def test_callers_at_once_share_the_search(self, servers: Servers) -> None:
         async with hosts_of(several(servers.replica_urls[0], servers.database_url)) as (hosts, _):
             found = await asyncio.gather(*(hosts.find() for _ in range(20)))
