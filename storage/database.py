@@ -14,8 +14,9 @@ import asyncpg
 from contracts.consistency import ConsistencyToken
 from storage.config import StorageConfig
 from storage.connection import Connection
-from storage.endpoint import Endpoint, Role
+from storage.endpoint import Endpoint
 from storage.errors import DatabaseUnavailable, PoolTimeout, QueryTimeout, ReadGaveWay
+from storage.hosts import Role
 from storage.monitor import PERIOD_S, Monitor
 from storage.named_queries import QUERIES
 from storage.pool import PoolStatus

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import asyncpg
 
@@ -14,14 +14,12 @@ from contracts.consistency import ConsistencyToken
 from storage.config import StorageConfig
 from storage.connection import Connection
 from storage.errors import DatabaseUnavailable, PoolTimeout, ReadGaveWay
-from storage.hosts import Hosts
+from storage.hosts import Hosts, Role
 from storage.named_queries import QUERIES
 from storage.pool import Pool, PooledConnection, PoolStatus, is_closed
 from storage.progress import Progress
 from storage.server_failures import REPLAY_CONFLICT, SERVER_FAILURES, SERVER_WENT_AWAY, text_of
 from storage.slow_queries import SlowQueries
-
-Role = Literal["primary", "replica"]
 
 
 class Endpoint:
@@ -31,7 +29,7 @@ class Endpoint:
     Args:
         name: ``primary``, ``replica-1``, ...
         role: Whether it takes writes.
-        url: asyncpg DSN; of several hosts the primary's follows the one that is the primary.
+        url: asyncpg DSN; of several hosts the one that plays the role is followed.
         application: Shown as application_name in pg_stat_activity.
         config: Size and waits of the pool.
         slow_queries: Told of every statement that took too long.
@@ -55,7 +53,7 @@ class Endpoint:
         self._slow_queries = slow_queries
         self.hosts = Hosts(
             url,
-            find_primary=role == "primary",
+            role=role,
             timeout_s=config.acquire_timeout_s,
             on_switch=self.drop_connections,
         )
@@ -134,7 +132,7 @@ class Endpoint:
             if self.role == "replica" and isinstance(error, REPLAY_CONFLICT):
                 raise ReadGaveWay(self.name, text_of(error)) from error
             if isinstance(error, SERVER_WENT_AWAY) or is_closed(connection):
-                self._look_for_the_primary(error)
+                self._look_again(error)
                 raise DatabaseUnavailable(self.name, f"went away ({text_of(error)})") from error
             raise
         finally:
@@ -179,7 +177,7 @@ class Endpoint:
         except (asyncio.CancelledError, TimeoutError, *SERVER_FAILURES) as error:
             # Whatever state it is in now, the next probe begins with a fresh one.
             self._end_probe()
-            self._look_for_the_primary(error)
+            self._look_again(error)
             raise
 
     def keep_warm(self) -> None:
@@ -189,6 +187,7 @@ class Endpoint:
 
     def drop_connections(self) -> None:
         """Cut every connection, the probe's too: they lead to a server that is not the right one any more."""
+        self.progress.forget()
         self._end_probe()
         self._pool.drop_connections()
 
@@ -239,7 +238,7 @@ class Endpoint:
         except SERVER_FAILURES as error:
             raise DatabaseUnavailable(self.name, f"cannot connect ({text_of(error)})") from error
 
-    def _look_for_the_primary(self, error: BaseException) -> None:
+    def _look_again(self, error: BaseException) -> None:
         if self.hosts.several:
             self.hosts.forget()
             if isinstance(error, asyncpg.ReadOnlySQLTransactionError):

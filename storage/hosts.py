@@ -1,4 +1,4 @@
-"""The servers that one URL names; where there are several, the one of them that is the primary now."""
+"""The servers that one URL names; where there are several, the one of them that plays the part it is wanted for."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
 import asyncpg
@@ -15,6 +15,8 @@ from asyncpg.connect_utils import SessionAttribute
 from storage.connection import Connection
 from storage.named_queries import QUERIES
 from storage.server_failures import SERVER_FAILURES, text_of
+
+Role = Literal["primary", "replica"]
 
 logger = logging.getLogger(__name__)
 
@@ -51,25 +53,27 @@ def host_urls(url: str) -> list[str]:
 
 class Hosts:
     """
-    Makes connections to one server, or to that one of several which is the primary.
+    Makes connections to one server: the only one, or that one of several which is the primary, or a read replica.
 
-    With several hosts all are asked side by side who is the primary, so that one that hangs delays nobody; of two that
-    claim to be, the one on the newer timeline is right, and none on an older timeline than was seen is ever followed.
-    That host is kept until it fails.
+    With several hosts all are asked side by side what they are, so that one that hangs delays nobody. Of two that claim
+    to be the primary the one on the newer timeline is right, and none on an older timeline than was seen is ever
+    followed; of several replicas the first is taken. That host is kept until it fails, so that all connections lead to
+    one server.
 
     Args:
-        url: asyncpg DSN; several hosts are told apart only for the primary.
-        find_primary: Whether to look for the primary among several hosts; else asyncpg follows the DSN.
+        url: asyncpg DSN.
+        role: What to look for among several hosts.
         timeout_s: Longest wait for a host.
-        on_switch: Called when another host than before turns out to be the primary.
+        on_switch: Called when another host than before is taken.
 
     Attributes:
         timeline: The newest that a primary was on when the hosts were asked; 0 before.
     """
 
-    def __init__(self, url: str, *, find_primary: bool, timeout_s: float, on_switch: Callable[[], None]) -> None:
-        urls = host_urls(url) if find_primary else [url]
+    def __init__(self, url: str, *, role: Role, timeout_s: float, on_switch: Callable[[], None]) -> None:
+        urls = host_urls(url)
         self._urls = urls if len(urls) > 1 else [url]
+        self._role = role
         self.timeline = 0
         self._timeout_s = timeout_s
         self._on_switch = on_switch
@@ -92,21 +96,20 @@ class Hosts:
         """
         if not self.several:
             return await asyncpg.connect(self._urls[0], **options)
-        tried = self._current
-        if tried is not None:
+        if self._current is not None:
             try:
-                return await self._connect_to(tried, **options)
+                return await self._connect_to(self._current, **options)
             except SERVER_FAILURES:
                 self.forget()
         return await self._connect_to(await self.find(), **options)
 
     def forget(self) -> None:
-        """Look for the primary again before the next connection."""
+        """Look again before the next connection."""
         self._current = None
 
     async def find(self) -> str:
         """
-        Return the DSN of the host that is the primary now, having asked all of them; callers at once share the answer.
+        Return the DSN of the host to take now, having asked all of them; callers at once share the answer.
 
         Raises:
             asyncpg.TargetServerAttributeNotMatched: none of them is.
@@ -116,7 +119,7 @@ class Hosts:
         return await asyncio.shield(self._survey)
 
     async def check(self, *, apart_s: float) -> None:
-        """Look whether another host has become the primary, unless that was looked at just now."""
+        """Look whether another host is to be taken now, unless that was looked at just now."""
         if self.several and time.monotonic() - self._surveyed_at >= apart_s:
             await self.find()
 
@@ -139,12 +142,17 @@ class Hosts:
             self._survey.cancel()
 
     async def _connect_to(self, url: str, **options: Any) -> Connection:  # noqa: ANN401 - as asyncpg's own
-        connection: Connection = await asyncpg.connect(url, target_session_attrs=SessionAttribute.read_write, **options)
+        """Connect to *url*; a replica is taken as it is, since one that was promoted still answers reads."""
+        wanted = SessionAttribute.read_write if self._role == "primary" else SessionAttribute.any
+        connection: Connection = await asyncpg.connect(url, target_session_attrs=wanted, **options)
+        if url != self._last:
+            connection.terminate()
+            raise asyncpg.TargetServerAttributeNotMatched("another host was taken meanwhile")
         return connection
 
     async def _ask_all(self) -> str:
         self._surveyed_at = time.monotonic()
-        asked = {asyncio.create_task(self._timeline_of(url)): url for url in self._urls}
+        asked = {asyncio.create_task(self._ask(url)): url for url in self._urls}
         found: dict[str, int] = {}
         problems: list[str] = []
         pending = set(asked)
@@ -170,15 +178,19 @@ class Hosts:
                 task.cancel()
         if not found:
             raise asyncpg.TargetServerAttributeNotMatched(
-                f"none of the {len(self._urls)} hosts is a primary: {'; '.join(problems)}"
+                f"none of the {len(self._urls)} hosts is a {self._role}: {'; '.join(problems)}"
             )
-        url = max(found, key=lambda url: found[url])
+        url = max((url for url in self._urls if url in found), key=lambda url: found[url])
         self._settle(url, found[url])
         return url
 
-    async def _timeline_of(self, url: str) -> int:
-        connection = await self._connect_to(url, timeout=self._timeout_s)
+    async def _ask(self, url: str) -> int:
+        """Return the timeline of the primary at *url*, 0 for a replica; raise where it is not what is wanted."""
+        wanted = SessionAttribute.read_write if self._role == "primary" else SessionAttribute.standby
+        connection = await asyncpg.connect(url, target_session_attrs=wanted, timeout=self._timeout_s)
         try:
+            if self._role == "replica":
+                return 0
             timeline: int = await connection.fetchval(QUERIES["primary_timeline"], timeout=self._timeout_s)
         finally:
             connection.terminate()
@@ -187,7 +199,7 @@ class Hosts:
     def _settle(self, url: str, timeline: int) -> None:
         self.timeline = max(timeline, self.timeline)
         if self._last not in (None, url):
-            logger.warning("another host is the primary now")
+            logger.warning("another host is the %s now", self._role)
             self._on_switch()
         self._current = self._last = url
 

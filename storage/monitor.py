@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 
 import asyncpg
@@ -21,7 +22,7 @@ PERIOD_S = 1.0
 PROBE_TIMEOUT_S = 0.8
 REPLAY_GRACE_S = 0.1
 """How long a replica is given to show the newest heartbeat before it counts as behind."""
-HOSTS_EVERY_S = 10.0
+HOSTS_EVERY_S = 5.0
 """How often the hosts of the primary's URL are asked whether another one is the primary, unprovoked."""
 
 
@@ -78,12 +79,9 @@ class Monitor:
     async def _look(self) -> None:
         beat = await self._beat()
         await asyncio.gather(*(self._measure(replica, beat) for replica in self._replicas))
-        if not self._primary.hosts.several:
-            return
         newer = beat is not None and any((r.progress.timeline or 0) > beat["timeline"] for r in self._replicas)
         if self._following is None or self._following.done():
-            apart_s = PERIOD_S if newer else HOSTS_EVERY_S
-            self._following = asyncio.create_task(self._follow(apart_s), name="database-follow")
+            self._following = asyncio.create_task(self._follow(provoked=newer), name="database-follow")
 
     async def _beat(self) -> asyncpg.Record | None:
         """Return the newest heartbeat on the primary, or None where it cannot be told."""
@@ -137,12 +135,14 @@ class Monitor:
             logger.info("database endpoint primary answers again")
         self.primary_answers = error is None
 
-    async def _follow(self, apart_s: float) -> None:
-        """Look whether another host of the primary's URL was promoted, unless that was looked at just now."""
-        try:
-            await self._primary.hosts.check(apart_s=apart_s)
-        except SERVER_FAILURES as error:
-            logger.debug("no primary among the hosts: %s", text_of(error))
+    async def _follow(self, *, provoked: bool) -> None:
+        """Look whether the roles among the hosts of a URL have changed, where there are several."""
+        with suppress(*SERVER_FAILURES):
+            await self._primary.hosts.check(apart_s=PERIOD_S if provoked else HOSTS_EVERY_S)
+        for replica in self._replicas:
+            if replica.progress.in_recovery is False:
+                with suppress(*SERVER_FAILURES):
+                    await replica.hosts.check(apart_s=HOSTS_EVERY_S)
 
 
 async def _lag_ms(replica: Endpoint, beat: asyncpg.Record | None) -> float | None:

@@ -27,12 +27,14 @@ class Progress:
     Attributes:
         timeline: That of the newest heartbeat seen; None before the first.
         position: Bytes of the write-ahead log up to which reads see what was committed on that timeline.
+        in_recovery: Whether it followed a primary at that look; None before the first.
         seen_at: When the look that found it began, in seconds of the monotonic clock.
     """
 
     def __init__(self, look: Callable[[], Awaitable[asyncpg.Record | None]]) -> None:
         self.timeline: int | None = None
         self.position = 0
+        self.in_recovery: bool | None = None
         self.seen_at = -1e9
         self._look = look
         self._looking: asyncio.Task[None] | None = None
@@ -44,10 +46,11 @@ class Progress:
             self.forget()
         else:
             self.timeline, self.position, self.seen_at = row["timeline"], row["position"] or 0, began_at
+            self.in_recovery = row["in_recovery"]
 
     def forget(self) -> None:
         """Know nothing: the server does not answer, and may be another one when it does."""
-        self.timeline = None
+        self.timeline = self.in_recovery = None
 
     def covers(self, token: ConsistencyToken) -> bool:
         """Whether a read sees everything that *token* covers."""

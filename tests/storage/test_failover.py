@@ -7,9 +7,11 @@ import asyncio
 import asyncpg
 import pytest
 
+from cluster.postgres import PostgresServer
 from contracts.consistency import ConsistencyToken
 from storage.database import Database
 from storage.errors import DatabaseUnavailable
+from storage.named_queries import QUERIES
 from storage.settings import StorageSettings
 from tests.storage.conftest import BreakableServers, Reads, eventually, of, started
 
@@ -24,6 +26,31 @@ def both(servers: BreakableServers) -> StorageSettings:
 async def write(database: Database, user: str) -> None:
     async with database.transaction(timeout_s=5) as connection:
         await connection.execute("insert into users (id) values ($1) on conflict do nothing", user)
+
+
+async def ports(database: Database) -> tuple[int, int]:
+    """The ports of the servers that answer reads and writes."""
+    reader = (await database.fetch("port", timeout_s=5)).records[0]["port"]
+    return int(reader), int((await database.fetch_primary("port", timeout_s=5))[0]["port"])
+
+
+async def reach(database: Database, expected: tuple[int, int], *, within_s: float = 30) -> None:
+    """Return once reads and writes are answered at these ports."""
+    deadline = asyncio.get_running_loop().time() + within_s
+    while (found := await ports(database)) != expected:
+        assert asyncio.get_running_loop().time() < deadline, found
+        await asyncio.sleep(0.05)
+
+
+def swap(primary: PostgresServer, replica: PostgresServer) -> None:
+    """Promote *replica* as planned, and let *primary* follow it."""
+    primary.stop()
+    replica.promote()
+    replica.keep_place(primary)
+    primary.fence()
+    primary.follow(replica)
+    primary.start()
+    primary.wait_ready()
 
 
 async def writes_work(database: Database, user: str, *, within_s: float = 20) -> bool:
@@ -70,6 +97,22 @@ class TestPromotion:
             assert await eventually(lambda: of(database, "primary").healthy and not of(database, "primary").lagging)
             assert await eventually(lambda: of(database, "replica-1").timeline == 2)
             assert (await database.fetch("user_exists", "after")).source.name == "replica-1"
+
+    async def test_servers_that_change_places_are_followed_by_reads_and_writes(
+        self, promotable_servers: BreakableServers, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("storage.database.QUERIES", {**QUERIES, "port": "select current_setting('port') as port"})
+        first, second = promotable_servers.primary, promotable_servers.replica
+        url = both(promotable_servers).database_url
+        async with started(StorageSettings(url, (url,))) as database:
+            assert await ports(database) == (second.port, first.port)
+            reads = Reads(database)
+            await asyncio.to_thread(swap, first, second)
+            assert await writes_work(database, "after")
+            await reach(database, (first.port, second.port))
+            token = await database.consistency_token()
+            assert (await database.fetch("user_exists", "after", after=token)).records[0]["user_exists"]
+            await reads.stop()
 
     async def test_an_old_primary_that_still_runs_is_left_for_the_promoted_one(
         self, promotable_servers: BreakableServers

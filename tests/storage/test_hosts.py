@@ -9,7 +9,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from storage.hosts import Hosts, host_urls
+from storage.hosts import Hosts, Role, host_urls
 from tests.directories import short_directory
 from tests.servers import Servers
 
@@ -31,9 +31,9 @@ def several(*urls: str) -> str:
 
 
 @asynccontextmanager
-async def hosts_of(url: str) -> AsyncIterator[tuple[Hosts, list[str]]]:
+async def hosts_of(url: str, role: Role = "primary") -> AsyncIterator[tuple[Hosts, list[str]]]:
     switches: list[str] = []
-    hosts = Hosts(url, find_primary=True, timeout_s=5, on_switch=lambda: switches.append("switched"))
+    hosts = Hosts(url, role=role, timeout_s=5, on_switch=lambda: switches.append("switched"))
     yield hosts, switches
     hosts.close()
 
@@ -68,6 +68,19 @@ class TestHosts:
             assert not await connection.fetchval("select pg_is_in_recovery()")
             await connection.close()
         assert switches == []
+
+    async def test_the_first_that_follows_a_primary_is_the_replica(self, servers: Servers) -> None:
+        url = several(servers.database_url, servers.replica_urls[0])
+        async with hosts_of(url, "replica") as (hosts, _):
+            connection = await hosts.connect()
+            assert await connection.fetchval("select pg_is_in_recovery()")
+            await connection.close()
+            assert await hosts.find() == servers.replica_urls[0]
+
+    async def test_the_primary_is_no_replica(self, servers: Servers) -> None:
+        async with hosts_of(several(servers.database_url, servers.database_url), "replica") as (hosts, _):
+            with pytest.raises(asyncpg.TargetServerAttributeNotMatched, match="none of the 2 hosts is a replica"):
+                await hosts.connect()
 
     async def test_a_host_that_hangs_or_is_not_there_delays_nobody(self, servers: Servers) -> None:
         with hanging_server() as directory:

@@ -23,7 +23,7 @@ ONE_CONNECTION = StorageConfig(pool_size=1, pool_overflow=0, pool_floor=0)
 
 @asynccontextmanager
 async def opened(url: str, config: StorageConfig = COLD) -> AsyncIterator[Pool]:
-    hosts = Hosts(url, find_primary=False, timeout_s=config.acquire_timeout_s, on_switch=lambda: None)
+    hosts = Hosts(url, role="primary", timeout_s=config.acquire_timeout_s, on_switch=lambda: None)
     pool = Pool("primary", config, hosts.connect)
     await pool.open()
     try:

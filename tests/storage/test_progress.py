@@ -27,7 +27,7 @@ class Replica:
         self.progress.saw(self.now(), began_at=0.0)
 
     def now(self) -> Any:  # noqa: ANN401 - stands for a record
-        return {"timeline": self.timeline, "position": self.position}
+        return {"timeline": self.timeline, "position": self.position, "in_recovery": True}
 
     async def row(self) -> Any:  # noqa: ANN401 - stands for a record
         self.looks += 1
