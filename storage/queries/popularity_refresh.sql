@@ -44,6 +44,10 @@ create temporary table new_popularity (
     product_id text, popularity real, weighted_count double precision, began double precision, ended double precision
 ) on commit drop;
 
+-- name: counted_popularity
+-- products: how many have a count; window_end: the end of the data window.
+select count(*) as products, to_timestamp(max(ended)) as window_end from new_popularity;
+
 -- name: remove_forgotten_popularity
 -- removed: how many products the new counts do not hold.
 with removed as (
