@@ -29,7 +29,7 @@ async def compact_changes(connection: Connection, *, older_than_h: int, batch: i
     while True:
         row = await connection.fetchrow(QUERIES["remove_superseded_changes"], *last, older_than_h, batch)
         assert row is not None
-        removed += row["removed"]
+        removed += int(row["removed"])
         if row["removed"] < batch:
             break
         last = (row["transaction"], row["position"])

@@ -12,7 +12,7 @@ import dataclasses
 import json
 import logging
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -59,7 +59,7 @@ class Maintenance:
         self._config = config or MaintenanceConfig()
         self._tasks = tasks
         self._look_s = look_s
-        self._runs: dict[str, Mapping[str, Any]] = {}
+        self._runs: dict[str, dict[str, Any]] = {}
         self._problem: str | None = None
         self._running: asyncio.Task[None] | None = None
 
@@ -93,9 +93,7 @@ class Maintenance:
     async def _run(self) -> None:
         while True:
             try:
-                async with primary_session(
-                    self._settings.database_url, application="shortlist-maintenance"
-                ) as session:
+                async with primary_session(self._settings.database_url, application="shortlist-maintenance") as session:
                     await self._work(session)
             except Exception as error:  # noqa: BLE001 - one that dies would leave everything undone without a word
                 if self._problem is None:
@@ -120,7 +118,7 @@ class Maintenance:
 
     async def _look(self, session: PrimarySession) -> None:
         rows = (await session.fetch("maintenance_runs")).records
-        self._runs = {row["name"]: row for row in rows}
+        self._runs = {row["name"]: dict(row) for row in rows}
         self._problem = None
 
     def _due(self, task: Task) -> bool:

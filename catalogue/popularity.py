@@ -17,7 +17,7 @@ from storage.named_queries import QUERIES
 from storage.settings import StorageSettings
 
 LEAST_CHANGE = 1e-4
-"""A popularity that moved by no more stays as it is; else each event would rewrite every row, for all decay a little."""
+"""A popularity that moved by no more stays as it is: all decay a little with each event, and few rows need writing."""
 
 MOST_LAG_S = 60.0
 KEPT_VERSIONS = 100

@@ -12,6 +12,7 @@ from cluster.commands.demo import demo
 from cluster.commands.deploy import deploy
 from cluster.commands.down import down
 from cluster.commands.load import load
+from cluster.commands.maintain import maintain
 from cluster.commands.migrate import migrate
 from cluster.commands.promote import promote
 from cluster.commands.psql import psql
@@ -37,7 +38,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, up, down, status, migrate, train, deploy, promote, psql):
+for command in (demo, up, down, status, migrate, train, deploy, promote, maintain, psql):
     app.command()(command)
 app.add_typer(load, name="load")
 

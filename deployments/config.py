@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from catalogue.config import MaintenanceConfig
 from retrieval.config import RetrievalConfig
 from storage.config import StorageConfig
 
@@ -48,6 +49,7 @@ class GraphConfig(BaseModel):
     gateway: GatewayConfig = GatewayConfig()
     retrieval: RetrievalConfig = RetrievalConfig()
     storage: StorageConfig = StorageConfig()
+    maintenance: MaintenanceConfig = MaintenanceConfig()
 
     @property
     def version(self) -> str:

@@ -9,6 +9,7 @@ from ray import serve
 from catalogue.embedding import ProductEmbedder
 from catalogue.events import Event
 from catalogue.impressions import Impression
+from catalogue.maintenance import Maintenance
 from catalogue.products import BatchProduct
 from catalogue.store import delete_product, insert_events, record_impressions, upsert_products
 from contracts.writes import Deleted, EventsAdded, Written
@@ -25,7 +26,8 @@ class IngestionDeployment:
     """
     Holds a database pool; every method returns after the commit or not at all.
 
-    One of the replicas also embeds what was written, on a connection and in a thread of its own.
+    One of the replicas also embeds what was written, on a connection and in a thread of its own; one does what has to be
+    done now and then.
     """
 
     async def __init__(self, config: GraphConfig) -> None:  # type: ignore[misc]  # Serve awaits it
@@ -33,6 +35,8 @@ class IngestionDeployment:
         self._embedder = ProductEmbedder(StorageSettings.from_environment().database_url, open_encoders)
         self._embedder.start()
         self._metrics = export_stores(self._database, None)
+        self._maintenance = Maintenance(StorageSettings.from_environment(), config.maintenance)
+        self._maintenance.start()
 
     async def put_products(self, products: list[BatchProduct]) -> Written:
         """Write *products*."""
@@ -59,11 +63,15 @@ class IngestionDeployment:
             await record_impressions(connection, impressions)
 
     async def status(self) -> dict[str, Any]:
-        """Return whether this replica reaches the primary, and how far products are embedded."""
+        """Return whether this replica reaches the primary, how far products are embedded, and when upkeep last ran."""
         primary = next(endpoint for endpoint in self._database.status() if endpoint.role == "primary")
         embedding = self._embedder.status()
-        healthy = primary.healthy and embedding["problem"] is None
-        return {"healthy": healthy, "embedding": embedding, "most_replicas": most_replicas()}
+        return {
+            "healthy": primary.healthy and embedding["problem"] is None,
+            "embedding": embedding,
+            "maintenance": self._maintenance.status(),
+            "most_replicas": most_replicas(),
+        }
 
     async def check_health(self) -> None:
         """Return: that this runs shows the loop alive."""
@@ -71,3 +79,4 @@ class IngestionDeployment:
     async def __del__(self) -> None:
         """Let another replica embed, when Serve stops this one."""
         await self._embedder.stop()
+        await self._maintenance.stop()

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
+from catalogue.config import MaintenanceConfig
 from deployments.config import GatewayConfig, GraphConfig
 from ranking.config import RankingConfig
 from retrieval.config import RetrievalConfig
@@ -29,6 +30,7 @@ class TestConfigurationPage:
             ("gateway", GatewayConfig),
             ("retrieval", RetrievalConfig),
             ("storage", StorageConfig),
+            ("maintenance", MaintenanceConfig),
             ("ranking", RankingConfig),
         ],
     )
@@ -42,6 +44,13 @@ class TestConfigurationPage:
     def test_gives_the_defaults_that_the_code_has(self, section: str, model: type[BaseModel]) -> None:
         defaults = {name: float(field.default) for name, field in model.model_fields.items()}
         assert {name: float(value) for name, value in documented(section).items()} == defaults
+
+    def test_gives_the_periods_that_the_code_has(self) -> None:
+        given = documented("maintenance")
+        defaults = {name: field.default for name, field in MaintenanceConfig.model_fields.items()}
+        assert given.pop("event_retention_months") == "null"
+        assert defaults.pop("event_retention_months") is None
+        assert {name: float(value) for name, value in given.items()} == defaults
 
     def test_has_a_section_for_each_part_of_the_arguments(self) -> None:
         assert set(re.findall(r"^### `(\w+)`", CONFIGURATION, flags=re.MULTILINE)) == GraphConfig.model_fields.keys()

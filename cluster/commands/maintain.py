@@ -39,7 +39,7 @@ def maintain(
     state_dir: StateDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make months of events ahead, recount popularity, compact the change feed: what serving does by itself, done now."""
+    """Do now what serving does by itself: make months of events ahead, recount popularity, compact the change feed."""
     output = Output(as_json=as_json)
     unknown = set(task or ()) - set(TASKS)
     if unknown:
@@ -55,7 +55,8 @@ def maintain(
     output.answer({"runs": [dataclasses.asdict(run) for run in runs]})
     failed = [run.name for run in runs if run.error is not None]
     if failed:
-        raise ClusterError(f"Not everything was done: {', '.join(failed)} failed; the reason stands above.")
+        output.tell(f"Not everything was done: {', '.join(failed)} failed.")
+        raise typer.Exit(ClusterError.exit_code)
 
 
 def _settings(output: Output, state_dir: Path | None) -> StorageSettings:

@@ -19,6 +19,12 @@ from tests.servers import Servers
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
+WAITING = """
+select count(*) from pg_locks
+where locktype = 'advisory' and not granted
+    and database = (select oid from pg_database where datname = current_database())
+"""
+
 Refresh = Callable[[], Awaitable[PopularityRefresh]]
 
 
@@ -147,11 +153,9 @@ class TestBesideATrainingJob:
             await transaction.start()
             await job.execute(QUERIES["lock_popularity"])
             recount = asyncio.create_task(asyncio.wait_for(refresh(), 30))
-            waiting = "select count(*) from pg_locks where locktype = 'advisory' and not granted and database ="
-            while not await shop.fetchval(
-                f"{waiting} (select oid from pg_database where datname = current_database())"
-            ):  # noqa: S608
-                await asyncio.sleep(0.01)
+            async with asyncio.timeout(30):
+                while not await shop.fetchval(WAITING):  # noqa: ASYNC110 - nobody could tell an event
+                    await asyncio.sleep(0.01)
             await train(job, "trained")
             await transaction.commit()
         finally:
@@ -167,11 +171,9 @@ class TestBesideATrainingJob:
         first = await refresh()
         before = await shop.fetch("select * from product_popularity order by product_id")
         await add(shop, *["p3"] * 7)
-        monkeypatch.setattr(popularity, "new_popularity_version", lambda: first.version)
-        with monkeypatch.context() as patch:
-            patch.setattr(popularity, "KEPT_VERSIONS", "not a number")
-            with pytest.raises(asyncpg.DataError):
-                await refresh()
+        monkeypatch.setattr(popularity, "KEPT_VERSIONS", "no number, so that the last statement fails")
+        with pytest.raises(asyncpg.DataError):
+            await refresh()
         assert await shop.fetch("select * from product_popularity order by product_id") == before
         assert await versions(shop) == [(first.version, True)]
 
