@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 import asyncpg
 
 from storage.connection import Connection
-from storage.endpoint import SERVER_FAILURES
 from storage.errors import DatabaseUnavailable
+from storage.server_failures import SERVER_FAILURES
 
 CONNECT_TIMEOUT_S = 5.0
 

@@ -20,9 +20,9 @@ from catalogue.connections import connected
 from catalogue.errors import CatalogueError
 from catalogue.partitions import detach_older_than, make_months_ahead
 from catalogue.popularity import refresh_popularity
-from storage.endpoint import SERVER_FAILURES
 from storage.errors import StorageError
 from storage.named_queries import QUERIES
+from storage.server_failures import SERVER_FAILURES
 from storage.settings import StorageSettings
 
 Outcome = dict[str, Any]

@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from artifacts.event_weights import DEFAULT_HALF_LIFE_DAYS, query_arguments
 from catalogue.connections import connected
 from storage.connection import Connection
-from storage.endpoint import SERVER_FAILURES
 from storage.errors import DatabaseUnavailable
 from storage.named_queries import QUERIES
+from storage.server_failures import SERVER_FAILURES
 from storage.settings import StorageSettings
 
 LEAST_CHANGE = 1e-4

@@ -26,8 +26,8 @@ class IngestionDeployment:
     """
     Holds a database pool; every method returns after the commit or not at all.
 
-    One of the replicas also embeds what was written, on a connection and in a thread of its own; one does what has to be
-    done now and then.
+    One of the replicas also embeds what was written, on a connection and in a thread of its own; one does what is due
+    now and then.
     """
 
     async def __init__(self, config: GraphConfig) -> None:  # type: ignore[misc]  # Serve awaits it
