@@ -25,6 +25,7 @@ from catalogue.products import BatchProduct
 from catalogue.readers import Rejection, Row
 from catalogue.store import product_row
 from catalogue.users import User, user_row
+from catalogue.vocabulary import refresh_keyword_head, refresh_vocabulary
 from storage.connection import CONNECT_FAILURES, Connection
 from storage.errors import DatabaseUnavailable
 from storage.named_queries import QUERIES
@@ -83,7 +84,7 @@ async def import_products(
         progress: Called with the number of lines read so far, after each batch.
 
     Returns:
-        The report. Rows that are unchanged make no entry in the change feed.
+        The report. Rows that are unchanged make no entry in the change feed. Search by words knows the new words.
 
     Raises:
         DatabaseUnavailable: the primary cannot be reached or went away; running the import again completes it.
@@ -112,6 +113,8 @@ async def import_products(
             report.loaded += counts["changed"]
         report.unchanged = merged - report.loaded
         report.duplicates = staged - merged
+        await refresh_vocabulary(connection)
+        await refresh_keyword_head(connection)
     report.seconds = time.monotonic() - started
     return report
 

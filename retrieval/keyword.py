@@ -21,7 +21,8 @@ class KeywordRetriever:
         """
         Return at most ``limit`` products that match *request* and its filters, best first, and who answered.
 
-        The score is ``ts_rank``, at least 0, no unit.
+        The score lies in [0, 4) and has no unit: its whole part says how many of the words a product holds (3 for all
+        of them), the rest is ``ts_rank`` weighted by the rarity of the words and a little by popularity.
 
         Raises:
             DatabaseUnavailable: neither a read replica nor the primary answers.
@@ -42,5 +43,6 @@ class KeywordRetriever:
             scores=np.array([record["score"] for record in rows.records], dtype=np.float64),
             truncated=len(rows.records) == self._limit,
             source=rows.source.name,
+            revisions={record["product_id"]: record["revision"] for record in rows.records},
         )
         return retrieved, rows.source

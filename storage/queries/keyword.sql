@@ -1,44 +1,200 @@
 -- name: keyword_candidates
 -- $1 query text, $2 limit, $3 category or null, $4 lowest price or null, $5 highest price or null, $6 in stock or null.
--- product_id, score, total: best first, equal scores by product id; total counts every match.
--- Products that hold all terms come first. When they are fewer than the limit, products that hold some of the terms
--- follow. score = (terms held + r / (r + 1)) / terms, r being ts_rank, so it lies in (0, 2) and more terms held always
--- wins. A text without a searchable term gives no rows. A price bound leaves out products without a price.
-with terms as materialized (
+-- product_id, score, revision (updated_at in microseconds since 1970): best first, equal scores by product id. A text
+-- without a searchable word gives no rows. A price bound leaves out products without a price.
+-- A word that no product holds stands for the commonest words it is the beginning of, if it is the last and may be
+-- unfinished, else for the most similar word of the vocabulary; if there is none it counts for nothing.
+-- The search goes down in steps until there are enough products: those that hold every term; then all but one (of the six
+-- rarest terms, where there are more); then the rarest; then any. Each level looks at the two tiers of the popular
+-- products first and then at the rest; where few products hold the term that decides, at all of them at once. A step
+-- scores a thousand products at most, of the tiers the most popular ones.
+-- score = level + text * (0.8 + 0.2 * popularity), where level is 3 for every term to 0 for any, and text in [0, 1) the
+-- mean of ts_rank over the terms weighted by their inverse document frequency; rounded to six decimals.
+-- Filters are read from a CTE, so that the plan for any values is the plan for these: a session stops planning it anew.
+with recursive filters as materialized (
+    select $2::integer as size, $3::text as category, $4::numeric as price_min, $5::numeric as price_max,
+        $6::boolean as in_stock
+), typed as materialized (
     select
-        array_agg(term::tsquery) as each_term,
-        string_agg(term, ' & ')::tsquery as every_term,
-        string_agg(term, ' | ')::tsquery as any_term,
-        count(*)::real as number
-    from (
-        select '''' || replace(replace(lexeme, '\', '\\'), '''', '''''') || '''' as term
-        from unnest(to_tsvector('english', $1::text))
-    ) as lexemes
-), every_match as materialized (
-    select id, 1 + ts_rank(search_vector, every_term, 32) / number as score
-    from terms cross join products
-    where search_vector @@ (select every_term from terms)
-        and not hidden
-        and ($3::text is null or category = $3)
-        and ($4::numeric is null or price >= $4)
-        and ($5::numeric is null or price <= $5)
-        and ($6::boolean is null or in_stock = $6)
-), any_match as (
+        lexeme, positions[1] as place,
+        positions[1] = max(positions[1]) over () and right($1::text, 1) ~ '\w' as unfinished,
+        coalesce(
+            (select vocabulary.documents from vocabulary where vocabulary.word = lexeme),
+            case
+                when (select documents from keyword_state) = 0 then 1
+                else nullif((select count(*) from products where search_vector @@ lexeme_query(lexeme)), 0)
+            end
+        ) as documents
+    from unnest(to_tsvector('english', $1::text))
+), strange as materialized (
+    select lexeme, unfinished from typed where documents is null order by place, lexeme limit 5
+), terms as materialized (
+    select lexeme_query(lexeme)::text as term, documents from typed where documents is not null
+    union
+    select coalesce(completed.term, corrected.term), coalesce(completed.documents, corrected.documents)
+    from strange
+    left join lateral (
+        select '(' || string_agg(lexeme_query(word)::text, ' | ' order by word) || ')' as term, sum(documents) as documents
+        from (
+            select word, documents
+            from vocabulary
+            where unfinished and char_length(lexeme) > 1 and word > lexeme and word < lexeme || chr(1114111)
+            order by documents desc, word
+            limit 5
+        ) as continued
+    ) as completed on true
+    left join lateral (
+        select lexeme_query(word)::text as term, documents
+        from vocabulary
+        where completed.term is null and char_length(lexeme) > 3 and word % lexeme
+        order by similarity(word, lexeme) desc, documents desc, word
+        limit 1
+    ) as corrected on true
+    where coalesce(completed.term, corrected.term) is not null
+), weighed as materialized (
     select
-        id,
-        ((select count(*) from unnest(each_term) as term where search_vector @@ term)
-            + ts_rank(search_vector, any_term, 32)) / number as score
-    from terms cross join products
-    where (select number > 1 and (select count(*) from every_match) < $2::integer from terms)
-        and search_vector @@ (select any_term from terms)
-        and not search_vector @@ (select every_term from terms)
-        and not hidden
-        and ($3::text is null or category = $3)
-        and ($4::numeric is null or price >= $4)
-        and ($5::numeric is null or price <= $5)
-        and ($6::boolean is null or in_stock = $6)
+        term, terms.documents,
+        case
+            when state.documents = 0 then 1
+            else ln(1 + greatest(state.documents - terms.documents, 0) / (terms.documents + 0.5))::double precision
+        end + 0.01 as idf,
+        row_number() over (order by terms.documents, term) as place
+    from terms cross join keyword_state as state
+), wanted as materialized (
+    select
+        count(*) as number,
+        array_agg(term::tsquery order by place) as each_term,
+        array_agg(idf / total order by place) as weights,
+        string_agg(term, ' & ') as every_term,
+        string_agg(term, ' | ') as any_term,
+        max(term) filter (where place = 1) as rarest_term,
+        (
+            select string_agg(others, ' | ')
+            from (
+                select '(' || string_agg(kept.term, ' & ') || ')' as others
+                from weighed as dropped join weighed as kept on kept.place <> dropped.place and kept.place <= 6
+                where dropped.place <= 6
+                group by dropped.place
+            ) as combinations
+        ) as all_but_one,
+        min(documents) as rarest_documents,
+        sum(documents) filter (where place <= 2) as rarest_two_documents
+    from weighed cross join (select sum(idf) as total from weighed) as sums
+), steps as materialized (
+    select row_number() over (order by level desc, tier) as step, level, tier, wish::tsquery as wish
+    from wanted
+    cross join lateral (
+        values
+        (3, every_term, rarest_documents),
+        (2, case when number > 2 then format('(%s) & !(%s)', all_but_one, every_term) end, rarest_two_documents),
+        (1, case
+            when number > 2 then format('%s & !(%s) & !(%s)', rarest_term, every_term, all_but_one)
+            when number = 2 then format('%s & !(%s)', rarest_term, every_term)
+        end, rarest_documents),
+        (0, case
+            when number > 2 then format('(%s) & !(%s) & !(%s)', any_term, rarest_term, all_but_one)
+            when number = 2 then format('(%s) & !(%s)', any_term, rarest_term)
+        end, null)
+    ) as levels (level, wish, documents)
+    join (values (0), (1), (2), (3)) as tiers (tier)
+        on (tier = 3) = coalesce(documents <= 300 and (select documents > 0 from keyword_state), false)
+    where wish is not null
+), climbed as (
+    select 0::bigint as step, 0 as found, '{}'::text[] as ids, '{}'::float8[] as scores, '{}'::timestamptz[] as updates
+    union all
+    select
+        steps.step, climbed.found + coalesce(cardinality(scored.ids), 0), scored.ids, scored.scores, scored.updates
+    from climbed
+    join steps on steps.step = climbed.step + 1
+    cross join lateral (
+        select
+            array_agg(product_id) as ids, array_agg(updated_at) as updates,
+            array_agg(steps.level + least(0.999999, (0.8 + 0.2 * popularity) * (
+                select sum(weight * ts_rank(search_vector, term))
+                from unnest((select each_term from wanted), (select weights from wanted)) as terms (term, weight)
+            ))) as scores
+        from (
+            (
+                select product_id, popularity, updated_at, search_vector
+                from keyword_head
+                where steps.tier = 0 and tier = 0 and search_vector @@ steps.wish and not hidden
+                    and ((select category from filters) is null or category = (select category from filters))
+                    and ((select price_min from filters) is null or price >= (select price_min from filters))
+                    and ((select price_max from filters) is null or price <= (select price_max from filters))
+                    and ((select in_stock from filters) is null or in_stock = (select in_stock from filters))
+                order by popularity desc, product_id
+                limit 1000
+            )
+            union all
+            (
+                select product_id, popularity, updated_at, search_vector
+                from keyword_head
+                where steps.tier = 1 and tier = 1 and search_vector @@ steps.wish and not hidden
+                    and (select category from filters) is null
+                    and ((select price_min from filters) is null or price >= (select price_min from filters))
+                    and ((select price_max from filters) is null or price <= (select price_max from filters))
+                    and ((select in_stock from filters) is null or in_stock = (select in_stock from filters))
+                order by popularity desc, product_id
+                limit 1000
+            )
+            union all
+            (
+                select product_id, popularity, updated_at, search_vector
+                from keyword_head
+                where steps.tier = 1 and tier = 1 and search_vector @@ steps.wish and not hidden
+                    and category = (select category from filters)
+                    and ((select price_min from filters) is null or price >= (select price_min from filters))
+                    and ((select price_max from filters) is null or price <= (select price_max from filters))
+                    and ((select in_stock from filters) is null or in_stock = (select in_stock from filters))
+                order by popularity desc, product_id
+                limit 1000
+            )
+            union all
+            (
+                select
+                    id,
+                    case
+                        when steps.tier = 3
+                            then coalesce((select popularity from keyword_head where product_id = id), 0)
+                        else 0
+                    end,
+                    updated_at, search_vector
+                from products
+                where steps.tier >= 2 and search_vector @@ steps.wish and not hidden
+                    and (select category from filters) is null
+                    and ((select price_min from filters) is null or price >= (select price_min from filters))
+                    and ((select price_max from filters) is null or price <= (select price_max from filters))
+                    and ((select in_stock from filters) is null or in_stock = (select in_stock from filters))
+                    and (steps.tier = 3 or (select true from keyword_head where product_id = id) is null)
+                limit 1000
+            )
+            union all
+            (
+                select
+                    id,
+                    case
+                        when steps.tier = 3
+                            then coalesce((select popularity from keyword_head where product_id = id), 0)
+                        else 0
+                    end,
+                    updated_at, search_vector
+                from products
+                where steps.tier >= 2 and search_vector @@ steps.wish and not hidden
+                    and category = (select category from filters)
+                    and ((select price_min from filters) is null or price >= (select price_min from filters))
+                    and ((select price_max from filters) is null or price <= (select price_max from filters))
+                    and ((select in_stock from filters) is null or in_stock = (select in_stock from filters))
+                    and (steps.tier = 3 or (select true from keyword_head where product_id = id) is null)
+                limit 1000
+            )
+        ) as found
+    ) as scored
+    where climbed.found < (select size from filters)
 )
-select id as product_id, score::real as score, count(*) over () as total
-from (select * from every_match union all select * from any_match) as matches
+select product_id, score, (extract(epoch from updated_at) * 1000000)::bigint as revision
+from (
+    select product_id, round(score * 1000000) / 1000000 as score, updated_at
+    from climbed cross join lateral unnest(ids, scores, updates) as each (product_id, score, updated_at)
+) as found
 order by score desc, product_id
-limit $2::integer;
+limit (select size from filters);

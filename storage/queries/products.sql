@@ -18,7 +18,7 @@ where id = any ($1::text[]);
 -- position: transaction and number of the last change that no change still to appear can precede, "0-0" before the
 -- first: where a reader of changes may stop. seen: what of the catalogue a read sees: the position, then "+" and how
 -- many later changes are visible already while an older transaction is open. text_search_version: how the text index
--- was made. popularity_version, window_end: the popularity in force; null before the first. All are stable while the
+-- was made, and the versions of the vocabulary and of the head. popularity_version, window_end: the popularity in force; null before the first. All are stable while the
 -- catalogue is.
 select
     position,
@@ -28,7 +28,9 @@ select
         where transaction >= pg_snapshot_xmin(pg_current_snapshot())
         having count(*) > 0
     ), '') as seen,
-    text_search_version() as text_search_version,
+    (
+        select text_search_version() || '-' || vocabulary_version || '-' || head_version from keyword_state
+    ) as text_search_version,
     popularity_versions.version as popularity_version,
     popularity_versions.window_end
 from (

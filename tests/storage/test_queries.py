@@ -49,8 +49,7 @@ class TestKeywordCandidates:
         await insert_products(
             connection, ("1", "space space space"), ("2", "a space of its own, and an adventure"), ("3", "cooking")
         )
-        rows = await keyword(connection, "space adventure")
-        assert [(row["product_id"], row["total"]) for row in rows] == [("2", 2), ("1", 2)]
+        assert ids(await keyword(connection, "space adventure")) == ["2", "1"]
 
     async def test_two_of_three_terms_come_before_one(self, connection: Connection) -> None:
         await insert_products(connection, ("1", "red red red"), ("2", "small red shoe box"), ("3", "red wool"))
@@ -62,13 +61,7 @@ class TestKeywordCandidates:
 
     async def test_partial_matches_are_left_out_when_full_ones_suffice(self, connection: Connection) -> None:
         await insert_products(connection, ("1", "green tea"), ("2", "green tea"), ("3", "green"))
-        rows = await keyword(connection, "green tea", limit=2)
-        assert [(row["product_id"], row["total"]) for row in rows] == [("1", 2), ("2", 2)]
-
-    async def test_the_total_counts_beyond_the_limit(self, connection: Connection) -> None:
-        await insert_products(connection, *((f"{number:02}", "tea") for number in range(30)))
-        rows = await keyword(connection, "tea", limit=3)
-        assert [row["total"] for row in rows] == [30, 30, 30]
+        assert ids(await keyword(connection, "green tea", limit=2)) == ["1", "2"]
 
     async def test_words_of_attributes_are_found(self, connection: Connection) -> None:
         await connection.execute(
