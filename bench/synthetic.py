@@ -7,6 +7,7 @@ products, most in a handful. Every category has words of its own besides, so tha
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -28,38 +29,9 @@ GENERAL = 0.5
 COMMON = 40
 """So many of the commonest words stand in texts of every kind and belong to no category."""
 
-_ONSETS = [
-    "b",
-    "c",
-    "d",
-    "f",
-    "g",
-    "h",
-    "j",
-    "k",
-    "l",
-    "m",
-    "n",
-    "p",
-    "r",
-    "t",
-    "v",
-    "w",
-    "z",
-    "br",
-    "cr",
-    "dr",
-    "fl",
-    "gr",
-    "kl",
-    "pl",
-    "pr",
-    "sk",
-    "st",
-    "tr",
-]
-_VOWELS = ["a", "e", "i", "o", "u", "ai", "ea", "ou"]
-_ENDINGS = ["k", "l", "m", "n", "p", "r", "t", "x", "nd", "rk", "st", "lm"]
+_ONSETS = re.findall(r"\w+", "b c d f g h j k l m n p r t v w z br cr dr fl gr kl pl pr sk st tr")
+_VOWELS = re.findall(r"\w+", "a e i o u ai ea ou")
+_ENDINGS = re.findall(r"\w+", "k l m n p r t x nd rk st lm")
 _EPOCH = datetime(2020, 1, 1, tzinfo=UTC)
 
 COLUMNS = ("id", "title", "description", "category", "brand", "price", "currency", "in_stock", "created_at")
@@ -156,7 +128,8 @@ class SyntheticCatalogue:
 def _zipf(rng: np.random.Generator, kinds: int, count: int) -> NDArray[np.int64]:
     """Draw *count* numbers below *kinds*, number n with a probability in proportion to 1 / (n + 2.7)."""
     cumulative = np.cumsum(1 / (np.arange(kinds) + 2.7))
-    return np.searchsorted(cumulative, rng.random(count) * cumulative[-1], side="right")
+    drawn: NDArray[np.int64] = np.searchsorted(cumulative, rng.random(count) * cumulative[-1], side="right")
+    return drawn
 
 
 def _product_id(number: int) -> str:
