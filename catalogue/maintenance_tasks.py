@@ -123,8 +123,9 @@ def _of_keyword_search(function: str) -> Work:
             module = importlib.import_module("catalogue.vocabulary")
         except ModuleNotFoundError:
             return {"skipped": "there is no vocabulary"}
-        found = await getattr(module, function)(settings.database_url)
-        return dataclasses.asdict(found) if dataclasses.is_dataclass(found) else {"result": found}  # type: ignore[arg-type]
+        async with connected(settings.database_url, "primary") as connection:
+            found = await getattr(module, function)(connection)
+        return dataclasses.asdict(found) if dataclasses.is_dataclass(found) else {"moved": found}  # type: ignore[arg-type]
 
     return work
 
@@ -144,7 +145,7 @@ TASKS: dict[str, Task] = {
             "head-tier",
             "products looked at first",
             lambda config: config.head_tier_period_s,
-            _of_keyword_search("refresh_head_tier"),
+            _of_keyword_search("refresh_keyword_head"),
         ),
         Task("retention", "old months of events detached", lambda config: config.retention_period_s, _retention),
         Task("changes", "change feed compacted", lambda config: config.compaction_period_s, _changes),
