@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import importlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -20,6 +19,7 @@ from catalogue.connections import connected
 from catalogue.errors import CatalogueError
 from catalogue.partitions import detach_older_than, make_months_ahead
 from catalogue.popularity import refresh_popularity
+from catalogue.vocabulary import refresh_keyword_head, refresh_vocabulary
 from storage.errors import StorageError
 from storage.named_queries import QUERIES
 from storage.server_failures import SERVER_FAILURES
@@ -115,19 +115,14 @@ async def _changes(settings: StorageSettings, config: MaintenanceConfig) -> Outc
         return {"removed": await compact_changes(connection, older_than_h=config.change_retention_h)}
 
 
-def _of_keyword_search(function: str) -> Work:
-    """A function of the keyword vocabulary, where this installation has one."""
+async def _vocabulary(settings: StorageSettings, _: MaintenanceConfig) -> Outcome:
+    async with connected(settings.database_url, "primary") as connection:
+        return dataclasses.asdict(await refresh_vocabulary(connection))
 
-    async def work(settings: StorageSettings, _: MaintenanceConfig) -> Outcome:
-        try:
-            module = importlib.import_module("catalogue.vocabulary")
-        except ModuleNotFoundError:
-            return {"skipped": "there is no vocabulary"}
-        async with connected(settings.database_url, "primary") as connection:
-            found = await getattr(module, function)(connection)
-        return dataclasses.asdict(found) if dataclasses.is_dataclass(found) else {"moved": found}  # type: ignore[arg-type]
 
-    return work
+async def _head_tier(settings: StorageSettings, _: MaintenanceConfig) -> Outcome:
+    async with connected(settings.database_url, "primary") as connection:
+        return {"moved": await refresh_keyword_head(connection)}
 
 
 TASKS: dict[str, Task] = {
@@ -135,18 +130,8 @@ TASKS: dict[str, Task] = {
     for task in (
         Task("partitions", "months of events made ahead", lambda config: config.partitions_period_s, _partitions),
         Task("popularity", "popularity recounted", lambda config: config.popularity_period_s, _popularity),
-        Task(
-            "vocabulary",
-            "words of keyword search",
-            lambda config: config.vocabulary_period_s,
-            _of_keyword_search("refresh_vocabulary"),
-        ),
-        Task(
-            "head-tier",
-            "products looked at first",
-            lambda config: config.head_tier_period_s,
-            _of_keyword_search("refresh_keyword_head"),
-        ),
+        Task("vocabulary", "words of keyword search", lambda config: config.vocabulary_period_s, _vocabulary),
+        Task("head-tier", "products looked at first", lambda config: config.head_tier_period_s, _head_tier),
         Task("retention", "old months of events detached", lambda config: config.retention_period_s, _retention),
         Task("changes", "change feed compacted", lambda config: config.compaction_period_s, _changes),
     )

@@ -38,6 +38,18 @@ with incoming as materialized (
 )
 select (select count(*) from incoming) as merged, (select count(*) from changed) as changed;
 
+-- name: gather_text_entries
+-- From now on entries of the text index wait in a list, from which they are entered many at a time.
+alter index products_search_vector set (fastupdate = on);
+
+-- name: enter_text_at_once
+-- From now on each product enters the text index with its own statement, and searches have no list to read.
+alter index products_search_vector set (fastupdate = off);
+
+-- name: enter_gathered_text
+-- Enters what waits in the list.
+select gin_clean_pending_list('products_search_vector');
+
 -- name: make_incoming_events
 -- The table of this session that a batch of a file of events is copied into; number is the place in the batch.
 create temporary table incoming_events (

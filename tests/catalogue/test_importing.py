@@ -64,6 +64,18 @@ class TestImportProducts:
         await import_products(database_url, products(*"ABCDE"), progress=told.append)
         assert told == [2, 4, 5]
 
+    @pytest.mark.usefixtures("small_batches")
+    async def test_the_text_index_takes_entries_at_once_again_afterwards(
+        self, database_url: str, connection: Connection
+    ) -> None:
+        """Also where an import of many products was killed: the next one puts it right."""
+        options = "select reloptions from pg_class where relname = 'products_search_vector'"
+        await import_products(database_url, products("red tea", "green tea", "black tea"))
+        assert await connection.fetchval(options) == ["fastupdate=off"]
+        await connection.execute("alter index products_search_vector set (fastupdate = on)")
+        await import_products(database_url, products("red tea"))
+        assert await connection.fetchval(options) == ["fastupdate=off"]
+
     async def test_a_file_that_is_refused_loads_nothing(
         self, database_url: str, connection: Connection, tmp_path: Path
     ) -> None:
