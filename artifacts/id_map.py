@@ -35,6 +35,7 @@ class IdMap(Sequence[str]):
             hashes[start : start + len(chunk)] = np.fromiter(map(hash, chunk), np.int64, len(chunk))
         order = np.argsort(hashes, kind="stable")
         self._hashes, self._order = hashes[order], order.astype(np.int32)
+        self._give_back()
 
     def __len__(self) -> int:
         """The number of ids."""
@@ -66,7 +67,10 @@ class IdMap(Sequence[str]):
     def rows_in(self, other: IdMap) -> Rows:
         """For each of these ids its row in *other*, int32, of their number; -1 where it is not there."""
         found = pc.fill_null(pc.index_in(self._ids, value_set=other._ids), -1)
-        return np.array(found.to_numpy(zero_copy_only=False), dtype=np.int32)
+        rows = np.array(found.to_numpy(zero_copy_only=False), dtype=np.int32)
+        del found
+        self._give_back()
+        return rows
 
     @property
     def nbytes(self) -> int:
@@ -78,6 +82,11 @@ class IdMap(Sequence[str]):
         """Whether an id is there more than once."""
         equal = np.flatnonzero(self._hashes[1:] == self._hashes[:-1])
         return any(self[self._order[place]] == self[self._order[place + 1]] for place in equal.tolist())
+
+    def _give_back(self) -> None:
+        """Hand what Arrow allocated on the way back to the system: with a million ids, twice what is held."""
+        if len(self._ids) > _CHUNK:
+            pa.default_memory_pool().release_unused()
 
     def _row_from(self, place: int, number: int, product_id: str) -> int:
         while place < len(self._hashes) and self._hashes[place] == number:

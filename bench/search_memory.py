@@ -87,7 +87,8 @@ async def fill(url: str, products: int) -> None:
     await connection.execute(
         "insert into products (id, title, category, price, in_stock) "
         "select 'product-' || lpad(n::text, 8, '0'), 'tea', "
-        "case when n % 10000 = 7 then 'Rare' else 'Frequent ' || n % 10 end, (n * 7919 % 100000) / 100.0, n % 5 > 0 "
+        "case when n % 10000 = 7 then 'Rare' else 'Frequent ' || n % 10 end, "
+        "(n::bigint * 7919 % 100000) / 100.0, n % 5 > 0 "
         "from generate_series(0, $1::integer - 1) as n",
         products,
         timeout=3600,
