@@ -115,7 +115,7 @@ class LiveCatalogue:
     def cancel(self) -> None:
         """End pulling, from where nothing can be awaited."""
         for task in (self._task, self._preparing):
-            if task is not None:
+            if task is not None and not task.get_loop().is_closed():
                 task.get_loop().call_soon_threadsafe(task.cancel)
 
     @property
