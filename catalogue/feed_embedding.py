@@ -70,7 +70,7 @@ class FeedEmbedding:
         self._executor = executor
         self._feed = self._feed_from(start)
         self._newest: ChangeFeed | None = None
-        self._kept: Key = start.cursor
+        self._kept: Key | None = None
 
     @property
     def caught_up(self) -> bool:
