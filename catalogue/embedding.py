@@ -119,6 +119,7 @@ class ProductEmbedder:
 
     async def _look(self, session: PrimarySession) -> None:
         """See who embeds, for which encoders, and how far behind they are."""
+        await session.look_for_another()
         if not self.leading:
             self.leading = (await session.fetch("lead_embedding")).records[0]["leading"]
         look = partial(self._live.look, load=self.leading)

@@ -42,7 +42,7 @@ class LiveEncoders:
 
     def __init__(self, open_store: Callable[[], ArtifactStore]) -> None:
         self.encoders: tuple[LiveEncoder, ...] = ()
-        self.problem: str | None = "the artifacts have not been looked at yet"
+        self.problem: str | None = None
         self._open_store = open_store
         self._store: ArtifactStore | None = None
         self._seen: tuple[str | None, bool] | None = None

@@ -6,11 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import asyncpg
-
 from storage.connection import Connection
 from storage.database import ReadSource, Rows
+from storage.hosts import Hosts
 from storage.named_queries import QUERIES
+
+CONNECT_TIMEOUT_S = 5.0
+HOSTS_ASKED_APART_S = 5.0
 
 _SERVER_SETTINGS = {
     "jit": "off",
@@ -22,10 +24,18 @@ _SERVER_SETTINGS = {
 
 
 class PrimarySession:
-    """Named queries on one connection; any error of the server means that the session is over."""
+    """
+    Named queries on one connection; any error of the server means that the session is over.
 
-    def __init__(self, connection: Connection, *, timeout_s: float) -> None:
+    Args:
+        connection: To the primary.
+        hosts: Where it was found.
+        timeout_s: Longest wait for each query, unless it says otherwise.
+    """
+
+    def __init__(self, connection: Connection, hosts: Hosts, *, timeout_s: float) -> None:
         self._connection = connection
+        self._hosts = hosts
         self._timeout_s = timeout_s
 
     async def fetch(
@@ -42,13 +52,23 @@ class PrimarySession:
             records = await self._connection.fetch(QUERIES[query_name], *args)
         return Rows(records, ReadSource("primary", None, diverted=None))
 
+    async def look_for_another(self) -> None:
+        """
+        Ask the hosts now and then which of them is the primary: one that was replaced may go on answering.
+
+        Raises:
+            ConnectionError: another host is the primary now; the session is over.
+            asyncpg.InterfaceError: none is.
+        """
+        await self._hosts.check(apart_s=HOSTS_ASKED_APART_S)
+
 
 @asynccontextmanager
 async def primary_session(
     database_url: str, *, application: str, timeout_s: float = 30.0
 ) -> AsyncIterator[PrimarySession]:
     """
-    Connect to the primary at *database_url*; the connection is cut at the end.
+    Connect to the primary, whichever of the hosts in *database_url* that is; the connection is cut at the end.
 
     Args:
         application: Shown as application_name in pg_stat_activity.
@@ -57,9 +77,15 @@ async def primary_session(
     Raises:
         OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError: it cannot be reached.
     """
+    hosts = Hosts(database_url, find_primary=True, timeout_s=CONNECT_TIMEOUT_S, on_switch=_end_session)
     settings = {"application_name": application, **_SERVER_SETTINGS}
-    connection = await asyncpg.connect(database_url, timeout=timeout_s, server_settings=settings)
+    connection = await hosts.connect(timeout=CONNECT_TIMEOUT_S, server_settings=settings)
     try:
-        yield PrimarySession(connection, timeout_s=timeout_s)
+        yield PrimarySession(connection, hosts, timeout_s=timeout_s)
     finally:
+        hosts.close()
         connection.terminate()
+
+
+def _end_session() -> None:
+    raise ConnectionError("another host is the primary now")
