@@ -77,7 +77,7 @@ async def primary_session(
     Raises:
         OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError: it cannot be reached.
     """
-    hosts = Hosts(database_url, find_primary=True, timeout_s=CONNECT_TIMEOUT_S, on_switch=_end_session)
+    hosts = Hosts(database_url, role="primary", timeout_s=CONNECT_TIMEOUT_S, on_switch=_end_session)
     settings = {"application_name": application, **_SERVER_SETTINGS}
     connection = await hosts.connect(timeout=CONNECT_TIMEOUT_S, server_settings=settings)
     try:

@@ -78,8 +78,9 @@ def at_once(database_url: str) -> Callable[[str], Callable[[], None]]:
 
 async def embed(embedding: FeedEmbedding) -> None:
     """Go on until nothing is left."""
-    while await embedding.step() or not embedding.caught_up:
-        pass
+    async with asyncio.timeout(20):
+        while await embedding.step() or not embedding.caught_up:
+            pass
 
 
 async def stored(connection: Connection) -> dict[str, bytes]:

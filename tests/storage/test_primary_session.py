@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from storage.primary_session import primary_session
@@ -33,6 +35,6 @@ class TestPrimarySession:
     async def test_what_it_holds_is_free_once_it_ended(self, database_url: str) -> None:
         for _ in range(2):
             async with primary_session(database_url, application="tests") as session:
-                leading = (await session.fetch("lead_embedding")).records[0]["leading"]
-                while not leading:
-                    leading = (await session.fetch("lead_embedding")).records[0]["leading"]
+                async with asyncio.timeout(20):
+                    while not (await session.fetch("lead_embedding")).records[0]["leading"]:  # noqa: ASYNC110
+                        await asyncio.sleep(0.02)
