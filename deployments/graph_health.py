@@ -49,23 +49,22 @@ class GraphHealth:
         self._storage = storage
         # What each deployment that uses the database said last; one that is down still counts.
         self._replicas = {"gateway": own_replicas}
+        self._sessions: dict[str, int] = {}
 
     async def report(self) -> dict[str, Any]:
         """Return the state of the databases, the cache and each deployment, and whether connections suffice."""
         databases = {endpoint.name: orjson.loads(orjson.dumps(endpoint)) for endpoint in self._database.status()}
         cache, *statuses = await asyncio.gather(self._cache_status(), *(self.status(name) for name in self._parts))
         parts = dict(zip(self._parts, statuses, strict=True))
-        budget = self._connection_budget()
         well = (
             all(endpoint["healthy"] and not endpoint["lagging"] for endpoint in databases.values())
             and cache["healthy"]
             and all(part["healthy"] for part in parts.values())
-            and budget["problem"] is None
         )
         return {
             "status": "ok" if well else "degraded",
             "databases": databases,
-            "connection_budget": budget,
+            "connection_budget": self._connection_budget(),
             "cache": cache,
             "deployments": parts,
         }
@@ -78,6 +77,7 @@ class GraphHealth:
             return {"healthy": False, "cause": failure.cause}
         if "most_replicas" in status:
             self._replicas[name] = status["most_replicas"]
+            self._sessions[name] = status["most_replicas"] * status.get("sessions", 0)
         return status
 
     async def ready(self) -> bool:
@@ -94,11 +94,12 @@ class GraphHealth:
 
     def _connection_budget(self) -> dict[str, Any]:
         usable = {endpoint.name: endpoint.max_connections for endpoint in self._database.status()}
+        sessions = sum(self._sessions.values())
         return {
             "most_replicas": self._replicas,
-            "needed": connection_budget(self._replicas, self._storage),
+            "needed": connection_budget(self._replicas, self._storage, sessions=sessions),
             "usable": usable,
-            "problem": budget_problem(self._replicas, self._storage, usable),
+            "problem": budget_problem(self._replicas, self._storage, usable, sessions=sessions),
         }
 
     async def _cache_status(self) -> dict[str, Any]:

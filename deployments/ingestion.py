@@ -20,6 +20,9 @@ from deployments.store_metrics import export_stores
 from deployments.stores import open_database, open_encoders
 from storage.settings import StorageSettings
 
+SESSIONS = 2
+"""Connections to the primary beside the pool: one to embed, one for upkeep."""
+
 
 @serve.deployment(name="ingestion", **INNER)
 class IngestionDeployment:
@@ -65,12 +68,14 @@ class IngestionDeployment:
     async def status(self) -> dict[str, Any]:
         """Return whether this replica reaches the primary, how far products are embedded, and when upkeep last ran."""
         primary = next(endpoint for endpoint in self._database.status() if endpoint.role == "primary")
-        embedding = self._embedder.status()
+        embedding, maintenance = self._embedder.status(), self._maintenance.status()
+        problems = [embedding["problem"], *(task["error"] for task in maintenance["tasks"].values())]
         return {
-            "healthy": primary.healthy and embedding["problem"] is None,
+            "healthy": primary.healthy and not any(problems),
             "embedding": embedding,
-            "maintenance": self._maintenance.status(),
+            "maintenance": maintenance,
             "most_replicas": most_replicas(),
+            "sessions": SESSIONS,
         }
 
     async def check_health(self) -> None:
