@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import itertools
 import os
 import tempfile
 import time
@@ -22,6 +23,7 @@ import asyncpg
 import numpy as np
 
 from artifacts.event_weights import DEFAULT_HALF_LIFE_DAYS, query_arguments
+from bench.synthetic import COLUMNS, SyntheticCatalogue
 from catalogue.events import Event
 from catalogue.importing import ImportReport, import_events, import_products
 from catalogue.readers import Row
@@ -33,7 +35,6 @@ from cluster.postgres_programs import PostgresPrograms
 from storage.migrate import migrate
 from storage.named_queries import QUERIES
 
-WORDS = [f"{a}{b}{c}" for a in "bcdfglmnprst" for b in "aeiou" for c in ("ld", "nk", "rt", "m", "sh", "x")]
 TYPES = np.array(["view", "click", "add_to_cart", "purchase", "rating"])
 SHARES = [0.6, 0.2, 0.08, 0.07, 0.05]
 DAYS = 365
@@ -49,23 +50,13 @@ def number(text: str) -> int:
     return int(float(text[:-1] if factor > 1 else text) * factor)
 
 
-def product_rows(count: int, seed: int = 1) -> Iterator[Row]:
-    """Yield *count* products with a title and thirty words of description."""
-    rng = np.random.default_rng(seed)
-    for line in range(count):
-        words = [WORDS[at] for at in rng.integers(0, len(WORDS), 34)]
-        yield Row(
-            line + 1,
-            {
-                "id": f"p{line}",
-                "title": " ".join(words[:4]).title(),
-                "description": " ".join(words[4:]),
-                "category": f"Category {line % 300}",
-                "brand": f"Brand {line % 3000}",
-                "price": round(1 + (line * 7919 % 100_000) / 100, 2),
-                "currency": "EUR",
-            },
-        )
+def product_rows(count: int) -> Iterator[Row]:
+    """Yield the made-up catalogue of *count* products as lines of a file."""
+    lines = itertools.count(1)
+    for batch in SyntheticCatalogue(count).batches():
+        for row in batch:
+            fields = dict(zip(COLUMNS, row, strict=True))
+            yield Row(next(lines), {**fields, "price": float(row[COLUMNS.index("price")])})  # type: ignore[arg-type]
 
 
 def event_rows(count: int, products: int, users: int, prefix: str, seed: int = 2) -> Iterator[Row]:
@@ -85,7 +76,7 @@ def event_rows(count: int, products: int, users: int, prefix: str, seed: int = 2
                 {
                     "id": f"{prefix}{at}",
                     "user_id": f"u{user[row]}",
-                    "product_id": f"p{product[row]}",
+                    "product_id": f"p{product[row]:07}",
                     "type": str(kind[row]),
                     "timestamp": NEWEST - timedelta(seconds=(count - at) * DAYS * 86400 // count),
                     **({"value": float(value[row])} if rating else {}),
@@ -201,9 +192,11 @@ def main() -> None:
     parser.add_argument("--users", type=number, default=50_000)
     flags = parser.parse_args()
     with servers() as (primary, replica):
-        products = asyncio.run(import_products(primary.url(), product_rows(flags.products)))
+        # Made beforehand: what is measured is the importer.
+        catalogue = list(product_rows(flags.products))
+        products = asyncio.run(import_products(primary.url(), catalogue))
         imported("products by the importer", products, flags.products)
-        again = asyncio.run(import_products(primary.url(), product_rows(flags.products)))
+        again = asyncio.run(import_products(primary.url(), catalogue))
         said("products again, unchanged", again.unchanged, again.seconds)
         rows = event_rows(flags.events, flags.products, flags.users, "e")
         imported("events by the importer", asyncio.run(import_events(primary.url(), rows)), flags.events)

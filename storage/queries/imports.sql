@@ -39,16 +39,25 @@ with incoming as materialized (
 select (select count(*) from incoming) as merged, (select count(*) from changed) as changed;
 
 -- name: gather_text_entries
--- From now on entries of the text index wait in a list, from which they are entered many at a time.
-alter index products_search_vector set (fastupdate = on);
+-- From now on entries of the text indexes wait in lists, from which they are entered many at a time.
+do $$ begin
+    alter index products_search_vector set (fastupdate = on);
+    alter index keyword_head_first set (fastupdate = on);
+    alter index keyword_head_second set (fastupdate = on);
+end $$;
 
 -- name: enter_text_at_once
--- From now on each product enters the text index with its own statement, and searches have no list to read.
-alter index products_search_vector set (fastupdate = off);
+-- From now on each product enters the text indexes with its own statement, and searches have no list to read.
+do $$ begin
+    alter index products_search_vector set (fastupdate = off);
+    alter index keyword_head_first set (fastupdate = off);
+    alter index keyword_head_second set (fastupdate = off);
+end $$;
 
 -- name: enter_gathered_text
--- Enters what waits in the list.
-select gin_clean_pending_list('products_search_vector');
+-- Enters what waits in the lists.
+select gin_clean_pending_list(name::regclass)
+from unnest(array['products_search_vector', 'keyword_head_first', 'keyword_head_second']) as indexes (name);
 
 -- name: make_incoming_events
 -- The table of this session that a batch of a file of events is copied into; number is the place in the batch.
