@@ -3,17 +3,21 @@
 -- product_id, score, revision (updated_at in microseconds since 1970): best first, equal scores by product id. A text
 -- without a searchable word gives no rows. A price bound leaves out products without a price.
 -- A word that no product holds stands for the commonest words it is the beginning of, if it is the last and may be
--- unfinished, else for the most similar word of the vocabulary; if there is none it counts for nothing.
+-- unfinished; else for the commonest word one letter away (wrong, missing, too many or two exchanged); else for the word
+-- with most letter groups in common; if there is none it counts for nothing.
 -- The search goes down in steps until there are enough products: those that hold every term; then all but one (of the six
 -- rarest terms, where there are more); then the rarest; then any. Each level looks at the two tiers of the popular
 -- products first and then at the rest; where few products hold the term that decides, at all of them at once. A step
 -- scores a thousand products at most, of the tiers the most popular ones.
--- score = level + text * (0.8 + 0.2 * popularity), where level is 3 for every term to 0 for any, and text in [0, 1) the
--- mean of ts_rank over the terms weighted by their inverse document frequency; rounded to six decimals.
--- Filters are read from a CTE, so that the plan for any values is the plan for these: a session stops planning it anew.
-with recursive filters as materialized (
-    select $2::integer as size, $3::text as category, $4::numeric as price_min, $5::numeric as price_max,
-        $6::boolean as in_stock
+-- score = level + text * (0.9 + 0.1 * popularity), where level is 3 for every term to 0 for any, and text in [0, 1) the
+-- mean of ts_rank over the six rarest terms, weighted by their inverse document frequency; rounded to six decimals.
+-- What is asked is read from a CTE, so that the plan for any values is the plan for these: a session stops planning it
+-- anew.
+with recursive asked as materialized (
+    select
+        $2::integer as size, $3::text as category, $4::numeric as price_min, $5::numeric as price_max,
+        $6::boolean as in_stock, documents as counted
+    from keyword_state
 ), typed as materialized (
     select
         lexeme, positions[1] as place,
@@ -21,17 +25,19 @@ with recursive filters as materialized (
         coalesce(
             (select vocabulary.documents from vocabulary where vocabulary.word = lexeme),
             case
-                when (select documents from keyword_state) = 0 then 1
+                when counted = 0 then 1
                 else nullif((select count(*) from products where search_vector @@ lexeme_query(lexeme)), 0)
             end
         ) as documents
-    from unnest(to_tsvector('english', $1::text))
+    from asked cross join unnest(to_tsvector('english', $1::text))
 ), strange as materialized (
     select lexeme, unfinished from typed where documents is null order by place, lexeme limit 5
 ), terms as materialized (
     select lexeme_query(lexeme)::text as term, documents from typed where documents is not null
     union
-    select coalesce(completed.term, corrected.term), coalesce(completed.documents, corrected.documents)
+    select
+        coalesce(completed.term, corrected.term, similar_word.term),
+        coalesce(completed.documents, corrected.documents, similar_word.documents)
     from strange
     left join lateral (
         select '(' || string_agg(lexeme_query(word)::text, ' | ' order by word) || ')' as term, sum(documents) as documents
@@ -46,29 +52,45 @@ with recursive filters as materialized (
     left join lateral (
         select lexeme_query(word)::text as term, documents
         from vocabulary
-        where completed.term is null and char_length(lexeme) > 3 and word % lexeme
-        order by similarity(word, lexeme) desc, documents desc, word
+        where completed.term is null and char_length(lexeme) between 4 and 64 and word = any (array(
+            select left(lexeme, n) || substr(lexeme, n + 2, 1) || substr(lexeme, n + 1, 1) || substr(lexeme, n + 3)
+            from generate_series(0, char_length(lexeme) - 2) as n
+            union all
+            select left(lexeme, n) || letter || substr(lexeme, n + 1 + gone)
+            from generate_series(0, char_length(lexeme)) as n
+            cross join (values (0), (1)) as edits (gone)
+            cross join unnest(array[''] || string_to_array('abcdefghijklmnopqrstuvwxyz0123456789', null)) as letter
+        ))
+        order by documents desc, word
         limit 1
     ) as corrected on true
-    where coalesce(completed.term, corrected.term) is not null
+    left join lateral (
+        select lexeme_query(word)::text as term, documents
+        from vocabulary
+        where completed.term is null and corrected.term is null and char_length(lexeme) between 4 and 64
+            and word % lexeme
+        order by similarity(word, lexeme) desc, documents desc, word
+        limit 1
+    ) as similar_word on true
+    where coalesce(completed.term, corrected.term, similar_word.term) is not null
 ), weighed as materialized (
     select
-        term, terms.documents,
+        term, documents,
         case
-            when state.documents = 0 then 1
-            else ln(1 + greatest(state.documents - terms.documents, 0) / (terms.documents + 0.5))::double precision
+            when counted = 0 then 1
+            else ln(1 + greatest(counted - documents, 0) / (documents + 0.5))::double precision
         end + 0.01 as idf,
-        row_number() over (order by terms.documents, term) as place
-    from terms cross join keyword_state as state
+        row_number() over (order by documents, term) as place
+    from terms cross join asked
 ), wanted as materialized (
     select
         count(*) as number,
-        array_agg(term::tsquery order by place) as each_term,
-        array_agg(idf / total order by place) as weights,
+        array_agg(term::tsquery order by place) filter (where place <= 6) as each_term,
+        array_agg(idf / total order by place) filter (where place <= 6) as weights,
         string_agg(term, ' & ') as every_term,
         string_agg(term, ' | ') as any_term,
         max(term) filter (where place = 1) as rarest_term,
-        (
+        case when count(*) > 2 then (
             select string_agg(others, ' | ')
             from (
                 select '(' || string_agg(kept.term, ' & ') || ')' as others
@@ -76,13 +98,15 @@ with recursive filters as materialized (
                 where dropped.place <= 6
                 group by dropped.place
             ) as combinations
-        ) as all_but_one,
+        ) end as all_but_one,
         min(documents) as rarest_documents,
         sum(documents) filter (where place <= 2) as rarest_two_documents
-    from weighed cross join (select sum(idf) as total from weighed) as sums
+    from weighed cross join (select sum(idf) as total from weighed where place <= 6) as sums
 ), steps as materialized (
-    select row_number() over (order by level desc, tier) as step, level, tier, wish::tsquery as wish
-    from wanted
+    select
+        row_number() over (order by level desc, tier) as step, level, tier, wish::tsquery as wish, each_term, weights,
+        size, category, price_min, price_max, in_stock
+    from asked cross join wanted
     cross join lateral (
         values
         (3, every_term, rarest_documents),
@@ -97,7 +121,7 @@ with recursive filters as materialized (
         end, null)
     ) as levels (level, wish, documents)
     join (values (0), (1), (2), (3)) as tiers (tier)
-        on (tier = 3) = coalesce(documents <= 300 and (select documents > 0 from keyword_state), false)
+        on (tier = 3) = coalesce(documents <= 300 and counted > 0, false)
     where wish is not null
 ), climbed as (
     select 0::bigint as step, 0 as found, '{}'::text[] as ids, '{}'::float8[] as scores, '{}'::timestamptz[] as updates
@@ -109,19 +133,23 @@ with recursive filters as materialized (
     cross join lateral (
         select
             array_agg(product_id) as ids, array_agg(updated_at) as updates,
-            array_agg(steps.level + least(0.999999, (0.8 + 0.2 * popularity) * (
-                select sum(weight * ts_rank(search_vector, term))
-                from unnest((select each_term from wanted), (select weights from wanted)) as terms (term, weight)
+            array_agg(steps.level + least(0.999999, (0.9 + 0.1 * popularity) * (
+                weights[1] * ts_rank(search_vector, each_term[1])
+                + coalesce(weights[2] * ts_rank(search_vector, each_term[2]), 0)
+                + coalesce(weights[3] * ts_rank(search_vector, each_term[3]), 0)
+                + coalesce(weights[4] * ts_rank(search_vector, each_term[4]), 0)
+                + coalesce(weights[5] * ts_rank(search_vector, each_term[5]), 0)
+                + coalesce(weights[6] * ts_rank(search_vector, each_term[6]), 0)
             ))) as scores
         from (
             (
                 select product_id, popularity, updated_at, search_vector
                 from keyword_head
                 where steps.tier = 0 and tier = 0 and search_vector @@ steps.wish and not hidden
-                    and ((select category from filters) is null or category = (select category from filters))
-                    and ((select price_min from filters) is null or price >= (select price_min from filters))
-                    and ((select price_max from filters) is null or price <= (select price_max from filters))
-                    and ((select in_stock from filters) is null or in_stock = (select in_stock from filters))
+                    and (steps.category is null or category = steps.category)
+                    and (steps.price_min is null or price >= steps.price_min)
+                    and (steps.price_max is null or price <= steps.price_max)
+                    and (steps.in_stock is null or in_stock = steps.in_stock)
                 order by popularity desc, product_id
                 limit 1000
             )
@@ -130,10 +158,10 @@ with recursive filters as materialized (
                 select product_id, popularity, updated_at, search_vector
                 from keyword_head
                 where steps.tier = 1 and tier = 1 and search_vector @@ steps.wish and not hidden
-                    and (select category from filters) is null
-                    and ((select price_min from filters) is null or price >= (select price_min from filters))
-                    and ((select price_max from filters) is null or price <= (select price_max from filters))
-                    and ((select in_stock from filters) is null or in_stock = (select in_stock from filters))
+                    and steps.category is null
+                    and (steps.price_min is null or price >= steps.price_min)
+                    and (steps.price_max is null or price <= steps.price_max)
+                    and (steps.in_stock is null or in_stock = steps.in_stock)
                 order by popularity desc, product_id
                 limit 1000
             )
@@ -142,10 +170,10 @@ with recursive filters as materialized (
                 select product_id, popularity, updated_at, search_vector
                 from keyword_head
                 where steps.tier = 1 and tier = 1 and search_vector @@ steps.wish and not hidden
-                    and category = (select category from filters)
-                    and ((select price_min from filters) is null or price >= (select price_min from filters))
-                    and ((select price_max from filters) is null or price <= (select price_max from filters))
-                    and ((select in_stock from filters) is null or in_stock = (select in_stock from filters))
+                    and category = steps.category
+                    and (steps.price_min is null or price >= steps.price_min)
+                    and (steps.price_max is null or price <= steps.price_max)
+                    and (steps.in_stock is null or in_stock = steps.in_stock)
                 order by popularity desc, product_id
                 limit 1000
             )
@@ -161,10 +189,10 @@ with recursive filters as materialized (
                     updated_at, search_vector
                 from products
                 where steps.tier >= 2 and search_vector @@ steps.wish and not hidden
-                    and (select category from filters) is null
-                    and ((select price_min from filters) is null or price >= (select price_min from filters))
-                    and ((select price_max from filters) is null or price <= (select price_max from filters))
-                    and ((select in_stock from filters) is null or in_stock = (select in_stock from filters))
+                    and steps.category is null
+                    and (steps.price_min is null or price >= steps.price_min)
+                    and (steps.price_max is null or price <= steps.price_max)
+                    and (steps.in_stock is null or in_stock = steps.in_stock)
                     and (steps.tier = 3 or (select true from keyword_head where product_id = id) is null)
                 limit 1000
             )
@@ -180,16 +208,16 @@ with recursive filters as materialized (
                     updated_at, search_vector
                 from products
                 where steps.tier >= 2 and search_vector @@ steps.wish and not hidden
-                    and category = (select category from filters)
-                    and ((select price_min from filters) is null or price >= (select price_min from filters))
-                    and ((select price_max from filters) is null or price <= (select price_max from filters))
-                    and ((select in_stock from filters) is null or in_stock = (select in_stock from filters))
+                    and category = steps.category
+                    and (steps.price_min is null or price >= steps.price_min)
+                    and (steps.price_max is null or price <= steps.price_max)
+                    and (steps.in_stock is null or in_stock = steps.in_stock)
                     and (steps.tier = 3 or (select true from keyword_head where product_id = id) is null)
                 limit 1000
             )
         ) as found
     ) as scored
-    where climbed.found < (select size from filters)
+    where climbed.found < steps.size
 )
 select product_id, score, (extract(epoch from updated_at) * 1000000)::bigint as revision
 from (
@@ -197,4 +225,4 @@ from (
     from climbed cross join lateral unnest(ids, scores, updates) as each (product_id, score, updated_at)
 ) as found
 order by score desc, product_id
-limit (select size from filters);
+limit $2::integer;
