@@ -7,8 +7,8 @@
 -- with most letter groups in common; if there is none it counts for nothing.
 -- The search goes down in steps until there are enough products: those that hold every term; then all but one (of the six
 -- rarest terms, where there are more); then the rarest; then any. Each level looks at the two tiers of the popular
--- products first and then at the rest; where few products hold the term that decides, at all of them at once. A step
--- scores a thousand products at most, of the tiers the most popular ones.
+-- products first and then at the rest; where few products hold the term that decides, or lie in the range of prices, at
+-- all of them at once. A step scores a thousand products at most, of the tiers the most popular ones.
 -- score = level + text * (0.9 + 0.1 * popularity), where level is 3 for every term to 0 for any, and text in [0, 1) the
 -- mean of ts_rank over the six rarest terms, weighted by their inverse document frequency; rounded to six decimals.
 -- What is asked is read from a CTE, so that the plan for any values is the plan for these: a session stops planning it
@@ -16,7 +16,17 @@
 with recursive asked as materialized (
     select
         $2::integer as size, $3::text as category, $4::numeric as price_min, $5::numeric as price_max,
-        $6::boolean as in_stock, documents as counted
+        $6::boolean as in_stock, documents as counted,
+        coalesce($4::numeric, $5::numeric) is not null and (
+            select count(*) <= 3000
+            from (
+                select
+                from products
+                where price >= coalesce($4::numeric, 0) and price <= coalesce($5::numeric, 'infinity')
+                order by price
+                limit 3001
+            ) as first_products
+        ) as narrow
     from keyword_state
 ), typed as materialized (
     select
@@ -105,7 +115,8 @@ with recursive asked as materialized (
 ), steps as materialized (
     select
         row_number() over (order by level desc, tier) as step, level, tier, wish::tsquery as wish, each_term, weights,
-        size, category, price_min, price_max, in_stock
+        size, category, coalesce(price_min, 0) as least_price, coalesce(price_max, 'infinity') as most_price, price_min,
+        price_max, in_stock
     from asked cross join wanted
     cross join lateral (
         values
@@ -120,8 +131,8 @@ with recursive asked as materialized (
             when number = 2 then format('(%s) & !(%s)', any_term, rarest_term)
         end, null)
     ) as levels (level, wish, documents)
-    join (values (0), (1), (2), (3)) as tiers (tier)
-        on (tier = 3) = coalesce(documents <= 300 and counted > 0, false)
+    join (values (0), (1), (2), (3), (4)) as tiers (tier)
+        on case when documents <= 300 and counted > 0 then tier = 3 when narrow then tier = 4 else tier < 3 end
     where wish is not null
 ), climbed as (
     select 0::bigint as step, 0 as found, '{}'::text[] as ids, '{}'::float8[] as scores, '{}'::timestamptz[] as updates
@@ -188,7 +199,7 @@ with recursive asked as materialized (
                     end,
                     updated_at, search_vector
                 from products
-                where steps.tier >= 2 and search_vector @@ steps.wish and not hidden
+                where steps.tier in (2, 3) and search_vector @@ steps.wish and not hidden
                     and steps.category is null
                     and (steps.price_min is null or price >= steps.price_min)
                     and (steps.price_max is null or price <= steps.price_max)
@@ -207,12 +218,24 @@ with recursive asked as materialized (
                     end,
                     updated_at, search_vector
                 from products
-                where steps.tier >= 2 and search_vector @@ steps.wish and not hidden
+                where steps.tier in (2, 3) and search_vector @@ steps.wish and not hidden
                     and category = steps.category
                     and (steps.price_min is null or price >= steps.price_min)
                     and (steps.price_max is null or price <= steps.price_max)
                     and (steps.in_stock is null or in_stock = steps.in_stock)
                     and (steps.tier = 3 or (select true from keyword_head where product_id = id) is null)
+                limit 1000
+            )
+            union all
+            (
+                select
+                    id, coalesce((select popularity from keyword_head where product_id = id), 0), updated_at,
+                    search_vector
+                from products
+                where steps.tier = 4 and price >= steps.least_price and price <= steps.most_price
+                    and search_vector @@ steps.wish and not hidden
+                    and (steps.category is null or category = steps.category)
+                    and (steps.in_stock is null or in_stock = steps.in_stock)
                 limit 1000
             )
         ) as found

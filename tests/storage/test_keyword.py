@@ -38,8 +38,16 @@ async def connection(servers: Servers) -> AsyncIterator[Connection]:
     await connection.close()
 
 
-async def found(connection: Connection, text: str, *, limit: int = 10, category: str | None = None) -> list[str]:
-    rows = await connection.fetch(QUERIES["keyword_candidates"], text, limit, category, None, None, None)
+async def found(
+    connection: Connection,
+    text: str,
+    *,
+    limit: int = 10,
+    category: str | None = None,
+    price_min: int | None = None,
+    price_max: int | None = None,
+) -> list[str]:
+    rows = await connection.fetch(QUERIES["keyword_candidates"], text, limit, category, price_min, price_max, None)
     assert [row["product_id"] for row in rows] == [
         row["product_id"] for row in sorted(rows, key=lambda row: (-row["score"], row["product_id"]))
     ]
@@ -65,10 +73,13 @@ class TestTiers:
 
     async def test_filters_apply_before_the_bound_on_rows(self, connection: Connection) -> None:
         await connection.execute(
-            "insert into products (id, title, category) select 's' || n, 'space', case when n = 1999 then 'rare' end "
-            "from generate_series(1, 2000) as n"
+            "insert into products (id, title, category, price) "
+            "select 's' || n, 'space', case when n = 4999 then 'rare' end, case when n > 4997 then 7 else 9 end "
+            "from generate_series(1, 5000) as n"
         )
-        assert await found(connection, "space", category="rare") == ["s1999"]
+        assert await found(connection, "space", category="rare") == ["s4999"]
+        assert await found(connection, "space", price_max=7) == ["s4998", "s4999", "s5000"]
+        assert await found(connection, "space", price_min=8, price_max=9, category="rare") == []
 
     async def test_the_revision_is_the_time_of_the_last_change(self, connection: Connection) -> None:
         rows = await connection.fetch(QUERIES["keyword_candidates"], "adventure", 10, None, None, None, None)
