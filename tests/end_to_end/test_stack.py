@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import asyncpg
 import httpx
 import pytest
 
+from cluster.child import wait_until
 from tests.stack import Stack
 
 pytestmark = pytest.mark.stack
@@ -27,8 +29,12 @@ class TestReadReplica:
 
 class TestHealth:
     def test_every_part_is_well(self, client: httpx.Client) -> None:
-        body = client.get("/health").json()
-        assert body["status"] == "ok"
+        def health() -> dict[str, Any]:
+            body: dict[str, Any] = client.get("/health").json()
+            return body
+
+        assert wait_until(lambda: health()["status"] == "ok", timeout_s=90), health()
+        body = health()
         assert set(body["databases"]) == {"primary", "replica-1"}
         assert set(body["deployments"]) == {"search", "recommendation", "ranking", "ingestion"}
         assert client.get("/health/ready").json() == {"status": "ready"}
