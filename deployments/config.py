@@ -2,6 +2,7 @@
 
 # Pydantic reads these annotations at run time.
 import hashlib
+from functools import cached_property
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -51,7 +52,7 @@ class GraphConfig(BaseModel):
     storage: StorageConfig = StorageConfig()
     maintenance: MaintenanceConfig = MaintenanceConfig()
 
-    @property
+    @cached_property
     def version(self) -> str:
         """The first 12 hexadecimal digits of the SHA-256 of what shapes answers: gateway and retrieval settings."""
         text = self.gateway.model_dump_json() + self.retrieval.model_dump_json()

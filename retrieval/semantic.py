@@ -8,10 +8,12 @@ import numpy as np
 
 from artifacts.active import ActiveArtifact
 from artifacts.embedding_index import EmbeddingIndex
+from artifacts.encoder import OnnxEncoder
 from artifacts.errors import ArtifactCorrupt, ArtifactMissing
 from contracts.candidates import Retrieved
 from contracts.requests import SearchRequest
 from retrieval.live_catalogue import LiveCatalogue, Look
+from retrieval.query_vectors import QueryVectors
 
 
 class SemanticRetriever:
@@ -41,6 +43,7 @@ class SemanticRetriever:
         self._limit = limit
         self._min_cosine = min_cosine
         self._widening = widening
+        self._vectors: QueryVectors | None = None
 
     async def retrieve(self, request: SearchRequest) -> tuple[Retrieved, Look]:
         """
@@ -63,7 +66,7 @@ class SemanticRetriever:
                 )
             raise ArtifactMissing("no embeddings artifact is active; train one")
         limit = self._limit * (self._widening if look.keep is None and request.filtered else 1)
-        vector = look.loaded.value.encoder.encode([request.q])[0]
+        vector = self._query_vectors(look.loaded.value.encoder).of(request.q)
         found = look.embeddings.nearest(vector, limit, keep=look.keep)
         close = [(product_id, cosine) for product_id, cosine in found if cosine >= self._min_cosine]
         product_ids = [product_id for product_id, _ in close]
@@ -76,3 +79,10 @@ class SemanticRetriever:
             revisions=look.revisions(product_ids),
         )
         return retrieved, look
+
+    def _query_vectors(self, encoder: OnnxEncoder) -> QueryVectors:
+        """Those of *encoder*; of one that is no longer in use nothing is kept."""
+        vectors = self._vectors
+        if vectors is None or vectors.encoder is not encoder:
+            self._vectors = vectors = QueryVectors(encoder)
+        return vectors
