@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from dataclasses import dataclass, replace
 
 from deployments.graph_health import GraphHealth
+
+log = logging.getLogger(__name__)
 
 PERIOD_S = 1.0
 
@@ -52,4 +55,7 @@ class DeployedVersions:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(PERIOD_S)
-            await self.ask()
+            try:
+                await self.ask()
+            except Exception:  # a watch that dies would hold every cached answer at one version without a word
+                log.exception("the versions of search and ranking were not told")

@@ -54,12 +54,14 @@ async def call(handle: DeploymentHandle[Any], method: str, *args: Any, timeout_s
     """
     started = time.perf_counter()
     name = handle.deployment_name
-    response = getattr(handle, method).remote(*args)
+    response = None
     try:
+        response = getattr(handle, method).remote(*args)
         async with asyncio.timeout(timeout_s):
             return await response
     except TimeoutError as error:
-        response.cancel()
+        if response is not None:
+            response.cancel()
         raise HopFailed(name, "timeout", _ms(started)) from error
     except BackPressureError as error:
         raise HopFailed(name, "overloaded", _ms(started)) from error

@@ -1,6 +1,10 @@
 -- name: upsert_products
 -- $1 ids, each once, and arrays of the same length for the other columns; attributes as JSON text. created_at and hidden
--- that are null stay as they are. id of each product that really changed.
+-- that are null stay as they are, known from rows that are locked, so that a write that is being committed beside counts.
+-- id of each product that really changed.
+with known as materialized (
+    select id, hidden, created_at from products where id = any ($1::text[]) order by id for no key update
+)
 insert into products as stored
     (id, title, description, category, brand, price, currency, in_stock, hidden, image_url, created_at, attributes)
 select incoming.id, incoming.title, incoming.description, incoming.category, incoming.brand, incoming.price,
@@ -11,7 +15,7 @@ from unnest(
     $9::boolean[], $10::text[], $11::timestamptz[], $12::text[]
 ) as incoming
     (id, title, description, category, brand, price, currency, in_stock, hidden, image_url, created_at, attributes)
-left join products as known on known.id = incoming.id
+left join known on known.id = incoming.id
 order by incoming.id
 on conflict (id) do update set
     (title, description, category, brand, price, currency, in_stock, hidden, image_url, created_at, attributes) =

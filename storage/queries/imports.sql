@@ -16,6 +16,8 @@ where earlier.id = last.id and earlier.number < last.number;
 -- $1 first and $2 last place in the file. As upsert_products: merged counts the rows, changed those that really changed.
 with incoming as materialized (
     select * from incoming_products where number between $1::bigint and $2::bigint
+), known as materialized (
+    select id, hidden, created_at from products where id in (select id from incoming) order by id for no key update
 ), changed as (
     insert into products as stored
         (id, title, description, category, brand, price, currency, in_stock, hidden, image_url, created_at, attributes)
@@ -23,7 +25,7 @@ with incoming as materialized (
         incoming.currency, incoming.in_stock, coalesce(incoming.hidden, known.hidden, false), incoming.image_url,
         coalesce(incoming.created_at, known.created_at, now()), incoming.attributes::jsonb
     from incoming
-    left join products as known on known.id = incoming.id
+    left join known on known.id = incoming.id
     order by incoming.id
     on conflict (id) do update set
         (title, description, category, brand, price, currency, in_stock, hidden, image_url, created_at, attributes) =

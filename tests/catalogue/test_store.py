@@ -25,6 +25,17 @@ async def changes(connection: Connection) -> list[tuple[str, str]]:
     return [(row["product_id"], row["operation"]) for row in rows]
 
 
+async def until_somebody_waits(database_url: str) -> None:
+    """Return once a session of this database waits for a lock."""
+    waiting = "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+    watch = await asyncpg.connect(database_url)
+    try:
+        while not await watch.fetch(waiting):  # noqa: ASYNC110 - the server tells nobody
+            await asyncio.sleep(0.01)
+    finally:
+        await watch.close()
+
+
 class TestUpsertProducts:
     async def test_what_is_left_out_is_cleared_but_for_creation_and_hiding(self, connection: Connection) -> None:
         full = BatchProduct(
@@ -56,6 +67,23 @@ class TestUpsertProducts:
     async def test_of_equal_ids_the_last_wins(self, connection: Connection) -> None:
         await upsert_products(connection, [BatchProduct(id="1", title="A"), BatchProduct(id="1", title="B")])
         assert await connection.fetchval("select title from products") == "B"
+
+    async def test_what_another_writer_commits_beside_stays_as_it_was_left(self, database_url: str) -> None:
+        hiding, pricing = await asyncpg.connect(database_url), await asyncpg.connect(database_url)
+        try:
+            await upsert_products(pricing, [BatchProduct(id="1", title="A")])
+            transaction = hiding.transaction()
+            await transaction.start()
+            await upsert_products(hiding, [BatchProduct(id="1", title="A", hidden=True, created_at=LONG_AGO)])
+            priced = asyncio.create_task(upsert_products(pricing, [BatchProduct(id="1", title="A", price=5)]))
+            await until_somebody_waits(database_url)
+            await transaction.commit()
+            assert await priced == 1
+            row = await hiding.fetchrow("select price, hidden, created_at from products")
+            assert row is not None
+            assert tuple(row) == (5, True, LONG_AGO)
+        finally:
+            await asyncio.gather(hiding.close(), pricing.close())
 
     async def test_nothing_is_nothing(self, connection: Connection) -> None:
         assert await upsert_products(connection, []) == 0
