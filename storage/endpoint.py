@@ -205,10 +205,18 @@ class Endpoint:
 
     async def _timed(self, connection: Connection, query_name: str, sql: str, *args: object) -> list[asyncpg.Record]:
         started = time.perf_counter()
-        rows = await connection.fetch(sql, *args)
-        took_ms = (time.perf_counter() - started) * 1000
-        if took_ms > self._slow_queries.threshold_ms:
-            self._slow_queries.note(self, query_name, sql, args, took_ms=took_ms, rows=len(rows))
+        rows: list[asyncpg.Record] | None = None
+        error: BaseException | None = None
+        try:
+            rows = await connection.fetch(sql, *args)
+        except BaseException as caught:
+            error = caught
+            raise
+        finally:
+            took_ms = (time.perf_counter() - started) * 1000
+            if took_ms > self._slow_queries.threshold_ms:
+                counted = None if rows is None else len(rows)
+                self._slow_queries.note(self, query_name, sql, args, took_ms=took_ms, rows=counted, error=error)
         return rows
 
     async def _last_beat(self) -> asyncpg.Record | None:
@@ -256,12 +264,20 @@ class Endpoint:
 async def _generic_plan(connection: Connection, sql: str, parameters: int) -> str:
     """The plan for any parameters; EXPLAIN (GENERIC_PLAN) would need values bound to them here, and plan with these."""
     nulls = f"({', '.join(['null'] * parameters)})" if parameters else ""
-    async with connection.transaction():
-        await connection.execute("set local plan_cache_mode = force_generic_plan")
+    try:
+        await connection.execute("set plan_cache_mode = force_generic_plan")
         await connection.execute(f"prepare slow_query as {sql}")
-        try:
-            rows: Sequence[asyncpg.Record] = await connection.fetch(f"explain execute slow_query{nulls}")
-        finally:
-            with suppress(*SERVER_FAILURES):
-                await connection.execute("deallocate slow_query")
+        rows: Sequence[asyncpg.Record] = await connection.fetch(f"explain execute slow_query{nulls}")
+    except asyncpg.PostgresError:
+        await _forget_plan(connection)
+        raise
+    # Where it is cancelled, its connection is cut: a server that does not answer is asked nothing more.
+    await _forget_plan(connection)
     return "\n".join(row[0] for row in rows)
+
+
+async def _forget_plan(connection: Connection) -> None:
+    """Leave the session as it was before the plan, whichever step failed."""
+    for statement in ("deallocate slow_query", "reset plan_cache_mode"):
+        with suppress(asyncpg.PostgresError):
+            await connection.execute(statement)

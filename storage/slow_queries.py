@@ -36,8 +36,8 @@ class SlowQueries:
     """
     Logs statements that took longer than *threshold_ms*: name, time, server, rows, shape of the parameters, plan.
 
-    The plan is asked of the same server in the background, at most once a minute for each query. Values of parameters
-    are never logged, only their types and the lengths of arrays.
+    Those that failed or were given up are logged too. The plan is asked of the same server in the background, at most
+    once a minute for each query. Values of parameters are never logged, only their types and the lengths of arrays.
     """
 
     def __init__(self, threshold_ms: float, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -47,13 +47,22 @@ class SlowQueries:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def note(
-        self, server: Planner, query_name: str, sql: str, args: Sequence[object], *, took_ms: float, rows: int | None
+        self,
+        server: Planner,
+        query_name: str,
+        sql: str,
+        args: Sequence[object],
+        *,
+        took_ms: float,
+        rows: int | None,
+        error: BaseException | None = None,
     ) -> None:
-        """Log a statement that *server* ran in *took_ms*; *rows* is None where they were not counted."""
-        text = (
-            f"slow query {query_name}: {took_ms:.0f} ms on {server.name}, "
-            f"{'rows not counted' if rows is None else f'{rows} rows'}, parameters {shape_of(args)}"
-        )
+        """Log a statement that *server* ran in *took_ms*, or that ended in *error*; *rows*: None where not counted."""
+        if error is None:
+            end = f"{took_ms:.0f} ms on {server.name}, {'rows not counted' if rows is None else f'{rows} rows'}"
+        else:
+            end = f"{_how_it_ended(error)} after {took_ms:.0f} ms on {server.name}"
+        text = f"slow query {query_name}: {end}, parameters {shape_of(args)}"
         if self._plan_is_due(query_name):
             task = asyncio.create_task(self._log_with_plan(text, server, sql), name="slow-query-plan")
             self._tasks.add(task)
@@ -66,9 +75,10 @@ class SlowQueries:
         """Note what is slow among the statements that run on *connection* meanwhile."""
 
         def look(record: LoggedQuery) -> None:
-            if record.elapsed * 1000 > self.threshold_ms and record.exception is None:
-                name = name_of(record.query)
-                self.note(server, name, record.query, record.args, took_ms=record.elapsed * 1000, rows=None)
+            took_ms = record.elapsed * 1000
+            if took_ms > self.threshold_ms:
+                name, error = name_of(record.query), record.exception
+                self.note(server, name, record.query, record.args, took_ms=took_ms, rows=None, error=error)
 
         connection.add_query_logger(look)
         try:
@@ -114,6 +124,10 @@ def parameters_of(sql: str) -> int:
 def shape_of(args: Sequence[object]) -> str:
     """Return the types of *args* and the lengths of those that are lists, none of their values."""
     return f"({', '.join(_shape(argument) for argument in args)})"
+
+
+def _how_it_ended(error: BaseException) -> str:
+    return "cancelled" if isinstance(error, asyncio.CancelledError | TimeoutError) else "failed"
 
 
 def _shape(argument: object) -> str:

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
+import asyncpg
 import pytest
 
 from storage.config import StorageConfig
+from storage.endpoint import Endpoint
+from storage.errors import QueryTimeout
 from storage.named_queries import QUERIES
 from storage.settings import StorageSettings
 from storage.slow_queries import SlowQueries, name_of, parameters_of, shape_of
@@ -33,6 +37,10 @@ class Planner:
 
 def messages(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.name == LOGGER]
+
+
+def said_of(query_name: str, caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [text for text in messages(caplog) if text.startswith(f"slow query {query_name}:")]
 
 
 async def noted(slow: SlowQueries, server: Planner, caplog: pytest.LogCaptureFixture, *, times: int = 1) -> list[str]:
@@ -88,9 +96,61 @@ class TestSlowQueries:
             async with database.transaction() as connection:
                 await connection.fetch(QUERIES["products_by_id"], ["a"])
                 await connection.execute("select pg_sleep($1)", 0.06)
-            assert await eventually(lambda: len(messages(caplog)) == 1)
-        assert "slow query select" in messages(caplog)[0]
-        assert "parameters (float)\nResult  (cost" in messages(caplog)[0]
+            assert await eventually(lambda: said_of("select", caplog) != [])
+        (text,) = said_of("select", caplog)
+        assert "parameters (float)\nResult  (cost" in text
+
+    async def test_one_that_its_caller_gives_up_is_logged(
+        self, database_url: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("storage.database.QUERIES", {"sleepy": "select pg_sleep($1)"})
+        async with started(StorageSettings(database_url), StorageConfig(slow_query_ms=50)) as database:
+            # A connection is there, so that the time goes into the statement.
+            await database.fetch("sleepy", 0.0)
+            with pytest.raises(QueryTimeout):
+                await database.fetch("sleepy", 60.0, timeout_s=0.5)
+            assert await eventually(lambda: any("cancelled" in text for text in said_of("sleepy", caplog)))
+        text = next(text for text in said_of("sleepy", caplog) if "cancelled" in text)
+        assert re.fullmatch(r"slow query sleepy: cancelled after \d+ ms on primary, parameters \(float\)(?s:.*)", text)
+        assert "Result  (cost" in text
+
+    async def test_one_that_fails_is_logged(
+        self, database_url: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("storage.database.QUERIES", {"failing": "select 1 / length(pg_sleep($1)::text)"})
+        async with started(StorageSettings(database_url), StorageConfig(slow_query_ms=50)) as database:
+            with pytest.raises(asyncpg.DivisionByZeroError):
+                await database.fetch("failing", 0.06)
+            assert await eventually(lambda: said_of("failing", caplog) != [])
+        (text,) = said_of("failing", caplog)
+        assert re.match(r"slow query failing: failed after \d+ ms on primary, parameters \(float\)\n", text)
+
+    async def test_what_fails_in_a_transaction_is_logged_too(
+        self, database_url: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async with started(StorageSettings(database_url), StorageConfig(slow_query_ms=50)) as database:
+            with pytest.raises(asyncpg.DivisionByZeroError):
+                async with database.transaction() as connection:
+                    await connection.execute("select 1 / length(pg_sleep($1)::text)", 0.06)
+            assert await eventually(lambda: said_of("select", caplog) != [])
+        assert "slow query select: failed after" in said_of("select", caplog)[0]
+
+    async def test_a_plan_that_cannot_be_made_spoils_no_later_one(self, database_url: str) -> None:
+        config = StorageConfig(pool_size=1, pool_overflow=0, pool_floor=0)
+        endpoint = Endpoint(
+            "primary", "primary", database_url, application="test", config=config, slow_queries=SlowQueries(60_000)
+        )
+        await endpoint.open()
+        try:
+            # Its constant is worked out when it is planned.
+            with pytest.raises(asyncpg.DivisionByZeroError):
+                await endpoint.plan("select 1 / 0", 0)
+            assert (await endpoint.plan("select $1::int", 1) or "").startswith("Result")
+            async with endpoint.connection() as connection:
+                assert await connection.fetchval("show plan_cache_mode") == "auto"
+            assert endpoint.pool_status().created == 1
+        finally:
+            await endpoint.close()
 
     async def test_quick_ones_are_not_logged(self, database_url: str, caplog: pytest.LogCaptureFixture) -> None:
         async with started(StorageSettings(database_url), StorageConfig(slow_query_ms=60_000)) as database:
