@@ -13,13 +13,13 @@ import asyncpg
 
 from storage.endpoint import Endpoint
 from storage.named_queries import QUERIES
+from storage.progress import PROBE_TIMEOUT_S
 from storage.routing import Router
 from storage.server_failures import SERVER_FAILURES, text_of
 
 logger = logging.getLogger(__name__)
 
 PERIOD_S = 1.0
-PROBE_TIMEOUT_S = 0.8
 REPLAY_GRACE_S = 0.1
 """How long a replica is given to show the newest heartbeat before it counts as behind."""
 HOSTS_EVERY_S = 5.0

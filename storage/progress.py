@@ -15,6 +15,8 @@ from storage.server_failures import SERVER_FAILURES
 
 PAUSE_S = 0.003
 """Between two looks at a replica."""
+PROBE_TIMEOUT_S = 0.8
+"""Longest look at a server: one that takes longer does not answer."""
 
 
 class Progress:
@@ -71,7 +73,9 @@ class Progress:
         await asyncio.sleep(max(0.0, self._looked_at + PAUSE_S - time.monotonic()))
         began_at = time.monotonic()
         try:
-            self.saw(await self._look(), began_at=began_at)
+            async with asyncio.timeout(PROBE_TIMEOUT_S):
+                row = await self._look()
+            self.saw(row, began_at=began_at)
         except (DatabaseUnavailable, *SERVER_FAILURES):
             self.forget()
         self._looked_at = time.monotonic()

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
+import psutil
 import pytest
 
 from cluster.child import wait_until
@@ -155,6 +156,21 @@ class Reads:
             source = (await self._database.fetch("user_exists", "u", timeout_s=10)).source
             self.seen.add((source.name, source.diverted))
             await asyncio.sleep(0.001)
+
+
+@contextlib.contextmanager
+def frozen(pid: int) -> Iterator[None]:
+    """Stop the process *pid* and all it has started, until the block ends."""
+    server = psutil.Process(pid)
+    everyone = [server, *server.children(recursive=True)]
+    for process in everyone:
+        process.suspend()
+    try:
+        yield
+    finally:
+        for process in reversed(everyone):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.resume()
 
 
 def of(database: Database, name: str) -> EndpointStatus:

@@ -5,8 +5,12 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from contracts.consistency import ConsistencyToken
+from storage.config import StorageConfig
+from storage.endpoint import Endpoint
 from storage.errors import DatabaseUnavailable
 from storage.progress import Progress, first_to_cover
+from storage.slow_queries import SlowQueries
+from tests.storage.conftest import BreakableServers, frozen
 
 TOKEN = ConsistencyToken(timeline=2, position=100)
 
@@ -50,6 +54,30 @@ class TestProgress:
         replica = Replica(100)
         replica.progress.forget()
         assert not replica.progress.covers(TOKEN)
+
+
+class TestLook:
+    async def test_a_look_at_a_frozen_server_is_given_up_and_the_next_begins(
+        self, breakable_servers: BreakableServers
+    ) -> None:
+        config = StorageConfig(pool_size=1, pool_overflow=0, pool_floor=0)
+        replica = breakable_servers.replica
+        endpoint = Endpoint(
+            "replica-1", "replica", replica.url(), application="test", config=config, slow_queries=SlowQueries(60_000)
+        )
+        await endpoint.open()
+        try:
+            await endpoint.progress.look()
+            assert endpoint.progress.in_recovery
+            assert replica.process is not None
+            with frozen(replica.process.pid):
+                await asyncio.wait_for(endpoint.progress.look(), 20)
+                assert endpoint.progress.timeline is None
+                assert endpoint.pool_status().in_use == 0
+            await endpoint.progress.look()
+            assert endpoint.progress.in_recovery
+        finally:
+            await endpoint.close()
 
 
 class TestFirstToCover:
