@@ -229,6 +229,7 @@ class _Held:
         start: FeedPosition,
     ) -> None:
         self.loaded = loaded
+        self._database = database
         self.read_at = time.monotonic()
         self.columns = columns
         self.feed = ChangeFeed(database, "changed_products", _encoder(loaded), start=start)
@@ -297,7 +298,8 @@ class _Held:
             if not _covers(self._reached, token):
                 wanted, self._wanted = _later(self._wanted, token), None
                 await self._pull(wanted)
-                self._reached = wanted
+                if await self._database.has_come_to(str(wanted)):
+                    self._reached = wanted
 
     async def _pull(self, after: ConsistencyToken | None) -> None:
         more = True

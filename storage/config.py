@@ -26,7 +26,7 @@ class StorageConfig(BaseModel):
             it is read from again; also the fewest between two changes of mind about its lag.
         good_probes: Probes in a row that a replica must answer, after it failed, before it is read from again.
         diverted_reads: Most reads that run on the primary at once because every replica lags; beyond them the replica
-            that lags least answers, and the answer says that it is stale.
+            that lags least answers, and the answer says that it is stale. One with a consistency token is refused.
         token_wait_s: Longest wait for a replica to reach a consistency token; then the primary is read.
         slow_query_ms: A statement that takes longer is logged with its plan.
     """

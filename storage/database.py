@@ -15,7 +15,7 @@ from contracts.consistency import ConsistencyToken
 from storage.config import StorageConfig
 from storage.connection import Connection
 from storage.endpoint import Endpoint
-from storage.errors import DatabaseUnavailable, PoolTimeout, QueryTimeout, ReadGaveWay
+from storage.errors import DatabaseUnavailable, PoolTimeout, PrimaryProtected, QueryTimeout, ReadGaveWay
 from storage.hosts import Role
 from storage.monitor import PERIOD_S, Monitor
 from storage.named_queries import QUERIES
@@ -197,6 +197,18 @@ class Database:
             return None
         return str(ConsistencyToken(row["timeline"], row["position"]))
 
+    async def has_come_to(self, token: str) -> bool:
+        """
+        Return whether some server has come as far as the consistency *token*, having looked at the primary if need be.
+
+        False where that cannot be told, and for a token from before a restore or one that nobody gave out: the primary
+        answers a read with such a token all the same, but nobody is to remember having come so far.
+        """
+        place = ConsistencyToken.parse(token)
+        if not self._is_covered(place):
+            await asyncio.wait([self._primary.progress.look()])
+        return self._is_covered(place)
+
     @asynccontextmanager
     async def transaction(self, *, timeout_s: float | None = None) -> AsyncIterator[Connection]:
         """
@@ -213,6 +225,9 @@ class Database:
     def status(self) -> list[EndpointStatus]:
         """Return what this process knows of each server, the primary first."""
         return [self._status_of(endpoint) for endpoint in self._endpoints()]
+
+    def _is_covered(self, token: ConsistencyToken) -> bool:
+        return any(endpoint.progress.covers(token) for endpoint in self._endpoints())
 
     def _endpoints(self) -> list[Endpoint]:
         return [self._primary, *self._replicas.values()]
@@ -244,10 +259,11 @@ class Database:
         first = await first_to_cover(token, usable, within_s=wait_s)
         if first is not None and (rows := await self._covering(first, token, query_name, sql, *args)):
             return rows
-        source = ReadSource(PRIMARY, None, diverted=self._router.diversion())
         try:
             await self._follow_a_newer(token)
-            return Rows(await self._primary.fetch(query_name, sql, *args), source)
+            route = self._route_to_primary()
+            with self._router.running(route):
+                return Rows(await self._primary.fetch(query_name, sql, *args), self._source(route))
         except PoolTimeout:
             raise
         except DatabaseUnavailable as error:
@@ -258,6 +274,15 @@ class Database:
             raise DatabaseUnavailable(
                 PRIMARY, f"{error.problem}, and no read replica has reached the consistency token {token}"
             ) from error
+
+    def _route_to_primary(self) -> Route:
+        """Where a read goes that no replica may answer; a stale answer would not do."""
+        route = self._router.primary_route()
+        if route is None:
+            raise PrimaryProtected(
+                PRIMARY, "every read replica lags, and no more reads are diverted here. Lower the load or add replicas."
+            )
+        return route
 
     async def _covering(
         self, replica: Endpoint, token: ConsistencyToken, query_name: str, sql: str, *args: object

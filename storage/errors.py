@@ -10,6 +10,7 @@ What can go wrong in storage, and what to do about it.
     ├── TimelineChanged           start over: read the changes of products from the beginning
     ├── DatabaseUnavailable       retry or degrade
     │   ├── PoolTimeout           shed: every connection is busy
+    │   │   └── PrimaryProtected  shed: only the primary could answer, and has its fill of such reads
     │   ├── ReadGaveWay           retry elsewhere: a replica ended the read in favour of replay
     │   └── QueryTimeout          degrade: the answer came too late
     └── CacheUnavailable          go on without the cache
@@ -89,6 +90,10 @@ class DatabaseUnavailable(StorageError):
 
 class PoolTimeout(DatabaseUnavailable):
     """Every connection of the pool stayed busy. Lower the load or add replicas; the server itself may be well."""
+
+
+class PrimaryProtected(PoolTimeout):
+    """Every read replica lags, and the primary takes no more reads in their place. Lower the load or add replicas."""
 
 
 class ReadGaveWay(DatabaseUnavailable):

@@ -116,12 +116,6 @@ class Router:
         """Return the replicas to read from, least lag first."""
         return self._by_lag(name for name, gate in self.gates.items() if gate.usable)
 
-    def diversion(self) -> Diverted | None:
-        """Return why a read goes to the primary now, though there are replicas; None where that is no diversion."""
-        if not self.gates or any(gate.usable for gate in self.gates.values()):
-            return None
-        return "replica_lag" if any(gate.answers for gate in self.gates.values()) else "unavailable"
-
     def next_route(self, tried: Sequence[str], *, primary_answers: bool) -> Route | None:
         """
         Return where a read is to go that has *tried* some servers in vain; None when there is nobody left.
@@ -134,11 +128,20 @@ class Router:
         lagging = self._by_lag(name for name in left if self.gates[name].answers and self.gates[name].lagging)
         if usable:
             return Route(usable[0])
-        if PRIMARY not in tried and (not lagging or (primary_answers and self._diverted_now < self._most_diverted)):
+        if PRIMARY not in tried and (not lagging or (primary_answers and not self._is_full)):
             return Route(PRIMARY, diverted=self._why_primary(lagging))
         if lagging:
             return Route(lagging[0], stale=True)
         return Route(left[0], stale=self.gates[left[0]].lagging) if left else None
+
+    def primary_route(self) -> Route | None:
+        """
+        Return the route of a read that no replica may answer, which is to the primary.
+
+        None where every replica lags and the primary has its fill of reads that should have gone to replicas.
+        """
+        route = Route(PRIMARY, diverted=self._diversion())
+        return None if route.diverted == "replica_lag" and self._is_full else route
 
     @contextmanager
     def running(self, route: Route) -> Iterator[None]:
@@ -149,6 +152,16 @@ class Router:
             yield
         finally:
             self._diverted_now -= counts
+
+    @property
+    def _is_full(self) -> bool:
+        return self._diverted_now >= self._most_diverted
+
+    def _diversion(self) -> Diverted | None:
+        """Why a read goes to the primary now, though there are replicas; None where that is no diversion."""
+        if not self.gates or any(gate.usable for gate in self.gates.values()):
+            return None
+        return "replica_lag" if any(gate.answers for gate in self.gates.values()) else "unavailable"
 
     def _why_primary(self, lagging: Sequence[str]) -> Diverted | None:
         if not self.gates:

@@ -183,6 +183,21 @@ class TestReach:
         assert found(catalogue)["new"] == 1.0
         await catalogue.stop()
 
+    async def test_a_token_that_nobody_gave_out_hides_no_later_change(
+        self,
+        own_database: Database,
+        embeddings: ActiveArtifact[EmbeddingIndex],
+        connection: Connection,
+        encoder: OnnxEncoder,
+    ) -> None:
+        catalogue = LiveCatalogue(own_database, embeddings, period_s=60)
+        await catalogue.start(wait_s=20)
+        await catalogue.reach("1-FFFFFFFF/FFFFFFFF", timeout_s=20)
+        await add(connection, encoder, "new", "red wine")
+        await catalogue.reach(await token(own_database), timeout_s=20)
+        assert found(catalogue)["new"] == 1.0
+        await catalogue.stop()
+
     async def test_a_search_with_a_token_sees_what_was_just_embedded(
         self,
         own_database: Database,

@@ -2,21 +2,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import signal
 
 import asyncpg
-import psutil
 import pytest
 
 from storage.config import StorageConfig
 from storage.database import Database
-from storage.errors import DatabaseUnavailable, QueryTimeout, QueryUnknown
+from storage.errors import DatabaseUnavailable, PoolTimeout, PrimaryProtected, QueryTimeout, QueryUnknown
 from storage.settings import StorageSettings
 from tests.servers import Servers
-from tests.storage.conftest import BreakableServers, Reads, eventually, of, started
-
-ONE_CONNECTION = StorageConfig(pool_size=1, pool_overflow=0, pool_floor=0)
+from tests.storage.conftest import BreakableServers, Reads, eventually, frozen, of, started
 
 
 async def reader(database: Database) -> str:
@@ -190,17 +185,11 @@ class TestFaults:
         async with started(breakable_servers.settings) as database:
             assert await reader(database) == "replica-1"
             assert replica.process is not None
-            backends = children(replica.process.pid)
-            for pid in [replica.process.pid, *backends]:
-                os.kill(pid, signal.SIGSTOP)
-            try:
+            with frozen(replica.process.pid):
                 with pytest.raises(QueryTimeout):
                     await database.fetch("user_exists", "u", timeout_s=0.3)
                 assert await eventually(lambda: not of(database, "replica-1").healthy)
                 assert await reader(database) == "primary"
-            finally:
-                for pid in [*backends, replica.process.pid]:
-                    os.kill(pid, signal.SIGCONT)
             assert await eventually(lambda: of(database, "replica-1").healthy)
 
 
@@ -235,6 +224,41 @@ class TestConsistency:
         async with started(breakable_servers.settings) as database:
             sources = [(await database.fetch("user_exists", "u", after=token)).source for token in ("7-0/0", "1-0/0")]
         assert [source.name for source in sources] == ["primary", "replica-1"]
+
+    async def test_while_every_replica_lags_so_many_are_read_on_the_primary_and_no_more(
+        self, breakable_servers: BreakableServers
+    ) -> None:
+        config = StorageConfig(lag_limit_s=1.5, diverted_reads=1)
+        async with started(breakable_servers.settings, config) as database:
+            breakable_servers.replica.query("select pg_wal_replay_pause()")
+            token = await database.consistency_token()
+            assert await eventually(lambda: of(database, "replica-1").lagging)
+            async with database.transaction() as connection:
+                await connection.execute("lock table users")
+                waiting = asyncio.create_task(database.fetch("user_exists", "u", after=token))
+                assert await eventually(lambda: of(database, "primary").pool.in_use == 2)
+                with pytest.raises(PrimaryProtected, match="every read replica lags") as caught:
+                    await database.fetch("user_exists", "u", after=token)
+            source = (await waiting).source
+            assert (source.name, source.diverted, source.stale) == ("primary", "replica_lag", False)
+            assert (await database.fetch("user_exists", "u", after=token)).source.name == "primary"
+        assert isinstance(caught.value, PoolTimeout)
+
+    async def test_a_token_beyond_the_primary_is_answered_by_it_and_nobody_has_come_so_far(
+        self, breakable_servers: BreakableServers
+    ) -> None:
+        async with started(breakable_servers.settings) as database:
+            user = await written(database, 500)
+            real = await database.consistency_token()
+            assert real is not None
+            invented = "1-FFFFFFFF/FFFFFFFF"
+            rows = await database.fetch("user_exists", user, after=invented)
+            assert (rows.records[0]["user_exists"], rows.source.name) == (True, "primary")
+            assert [await database.has_come_to(token) for token in (real, invented)] == [True, False]
+            breakable_servers.replica.query("select pg_wal_replay_pause()")
+            later = await written(database, 501)
+            rows = await database.fetch("user_exists", later, after=await database.consistency_token())
+            assert (rows.records[0]["user_exists"], rows.source.name) == (True, "primary")
 
     async def test_with_the_primary_down_nothing_older_is_served(self, breakable_servers: BreakableServers) -> None:
         async with started(breakable_servers.settings) as database:
@@ -272,7 +296,3 @@ async def written(database: Database, number: int) -> str:
     async with database.transaction() as connection:
         await connection.execute("insert into users (id) values ($1) on conflict do nothing", f"user-{number}")
     return f"user-{number}"
-
-
-def children(pid: int) -> list[int]:
-    return [child.pid for child in psutil.Process(pid).children(recursive=True)]

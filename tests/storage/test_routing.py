@@ -144,6 +144,30 @@ class TestRouter:
             assert lagging.next_route([], primary_answers=True) == Route("a", stale=True)
         assert lagging.next_route([], primary_answers=True) == Route(PRIMARY, "replica_lag")
 
+    def test_a_read_that_no_replica_may_answer_counts_among_the_diverted_and_is_refused_beyond_them(self) -> None:
+        lagging = router(a=LIMIT_MS + 1, b="failed")
+        with ExitStack() as running:
+            for _ in range(RULES.diverted_reads):
+                route = lagging.primary_route()
+                assert route == Route(PRIMARY, "replica_lag")
+                running.enter_context(lagging.running(route))
+            assert lagging.primary_route() is None
+            assert lagging.next_route([], primary_answers=True) == Route("a", stale=True)
+        assert lagging.primary_route() == Route(PRIMARY, "replica_lag")
+
+    def test_while_a_replica_is_usable_or_all_are_dead_such_reads_are_not_counted(self) -> None:
+        expected_of = [
+            (router(a=1.0), Route(PRIMARY)),
+            (router(), Route(PRIMARY)),
+            (router(a="failed"), Route(PRIMARY, "unavailable")),
+        ]
+        for made, expected in expected_of:
+            with ExitStack() as running:
+                for _ in range(10 * RULES.diverted_reads):
+                    route = made.primary_route()
+                    assert route == expected
+                    running.enter_context(made.running(route))
+
     def test_reads_of_dead_replicas_are_bounded_by_the_pool_alone(self) -> None:
         dead = router(a="failed")
         with ExitStack() as running:
