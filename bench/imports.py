@@ -157,7 +157,7 @@ async def uses(url: str, users: int) -> None:
     """Print what a recount takes and what a user's interactions take, on the server at *url*."""
     connection = await asyncpg.connect(url, server_settings={"jit": "off"})
     started = time.monotonic()
-    rows = await connection.fetch(QUERIES["decayed_counts"], *query_arguments(), DEFAULT_HALF_LIFE_DAYS)
+    rows = await connection.fetch(QUERIES["decayed_counts"], *query_arguments(), DEFAULT_HALF_LIFE_DAYS, None)
     print(f"recount of popularity, {len(rows):,} products{'':<22} {time.monotonic() - started:>18.2f} s")
     times = []
     for user in range(USERS_ASKED):

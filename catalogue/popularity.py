@@ -52,7 +52,9 @@ async def refresh_popularity(settings: StorageSettings) -> PopularityRefresh:
     Recount popularity, with the half-life in force, and put it into force where it changed.
 
     It is counted on a read replica at most a minute behind, if there is one, and written to the primary in one
-    transaction, changed rows only. Without events on products of the catalogue everything stays.
+    transaction, changed rows only. Without events on products of the catalogue everything stays. Where the events have
+    moved on by more than ten half-lives the data window stays, and the new events count whole: only a training job
+    forgets all that was popular before.
 
     Raises:
         DatabaseUnavailable: no server could count, or the primary does not answer.
@@ -62,7 +64,8 @@ async def refresh_popularity(settings: StorageSettings) -> PopularityRefresh:
         before = await primary.fetchrow(QUERIES["popularity_state"])
         assert before is not None
         half_life_days: float = before["half_life_days"] or DEFAULT_HALF_LIFE_DAYS
-        counts, read_from = await _counted(settings, primary, before["beat_at"], half_life_days)
+        counting = (*query_arguments(), half_life_days, before["window_end"])
+        counts, read_from = await _counted(settings, primary, before["beat_at"], counting)
         async with primary.transaction():
             await primary.execute(QUERIES["lock_popularity"])
             now = await primary.fetchrow(QUERIES["popularity_state"])
@@ -101,7 +104,7 @@ def new_popularity_version(now: datetime | None = None) -> str:
 
 
 async def _counted(
-    settings: StorageSettings, primary: Connection, beat_at: datetime | None, half_life_days: float
+    settings: StorageSettings, primary: Connection, beat_at: datetime | None, counting: tuple[object, ...]
 ) -> tuple[io.BytesIO, str]:
     """The rows of ``decayed_counts``, as COPY writes them, and the server that counted them."""
     for number, url in enumerate(settings.replica_urls, start=1):
@@ -110,17 +113,15 @@ async def _counted(
             async with connected(url, name) as replica:
                 if _behind(beat_at, await replica.fetchval(QUERIES["last_beat"])):
                     continue
-                return await _copied(replica, half_life_days), name
+                return await _copied(replica, counting), name
         except (DatabaseUnavailable, *SERVER_FAILURES) as error:
             log.info("%s does not count popularity: %r", name, error)
-    return await _copied(primary, half_life_days), "primary"
+    return await _copied(primary, counting), "primary"
 
 
-async def _copied(connection: Connection, half_life_days: float) -> io.BytesIO:
+async def _copied(connection: Connection, counting: tuple[object, ...]) -> io.BytesIO:
     rows = io.BytesIO()
-    await connection.copy_from_query(
-        QUERIES["decayed_counts"].rstrip("; \n"), *query_arguments(), half_life_days, output=rows, format="binary"
-    )
+    await connection.copy_from_query(QUERIES["decayed_counts"].rstrip("; \n"), *counting, output=rows, format="binary")
     rows.seek(0)
     return rows
 

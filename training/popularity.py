@@ -49,7 +49,7 @@ async def counted(settings: StorageSettings, half_life_days: float) -> tuple[Pop
     """
     async with reading(settings) as connection:
         table = await arrow_table(
-            connection, QUERIES["decayed_counts"], *query_arguments(), half_life_days, columns=_COLUMNS
+            connection, QUERIES["decayed_counts"], *query_arguments(), half_life_days, None, columns=_COLUMNS
         )
     if not table.num_rows:
         raise NothingToTrainOn("There are no events on products of the catalogue. Load some, then run the job again.")

@@ -1,11 +1,19 @@
 -- name: decayed_counts
--- $1 event types, $2 their weights, $3 the rating that weighs most, $4 half-life in days.
+-- $1 event types, $2 their weights, $3 the rating that weighs most, $4 half-life in days, $5 end of the window in force, or
+-- null to take the events' own wherever it is.
 -- product_id, popularity in [0, 1], weighted_count, and on each row began and ended, the data window in seconds since
 -- 1970. popularity = ln(1 + count) / ln(1 + largest count), 0 where nothing counts. Counts decay from the end of the
--- window, not from today; later events count whole. Events older than ten half-lives count nothing and are not read.
+-- window, not from today; later events count whole. Events older than ten half-lives count nothing and are not read. A window
+-- that would leave the one in force behind whole, by more than that, stays where it is: nothing is forgotten at one stroke.
 with data_window as materialized (
     select ended, ended - make_interval(secs => 864000 * $4::double precision) as reach
-    from (select event_window_end() as ended) as found
+    from (
+        select case
+            when event_window_end() > $5::timestamptz + make_interval(secs => 864000 * $4::double precision)
+                then $5::timestamptz
+            else event_window_end()
+        end as ended
+    ) as found
 ), counted as (
     select
         product_id,
@@ -29,8 +37,8 @@ where exists (select from products where products.id = counted.product_id)
 order by product_id;
 
 -- name: popularity_state
--- version, half_life_days of the popularity in force, null before the first; beat_at, the newest heartbeat.
-select version, half_life_days, (select beat_at from heartbeat where id = 1) as beat_at
+-- version, half_life_days, window_end of the popularity in force, null before the first; beat_at, the newest heartbeat.
+select version, half_life_days, window_end, (select beat_at from heartbeat where id = 1) as beat_at
 from (select 1) as always
 left join popularity_versions on active;
 

@@ -103,6 +103,13 @@ class TestRefreshPopularity:
         assert (await refresh()).changed == 1
         assert await popular(shop) == ["p1"]
 
+    async def test_a_leap_in_time_does_not_forget_what_was_popular(self, shop: Connection, refresh: Refresh) -> None:
+        await shop.execute("update events set occurred_at = occurred_at - interval '1000 days'")
+        await refresh()
+        await add(shop, *["p3"] * 2000)
+        await refresh()
+        assert await popular(shop) == ["p3", "p1", "p2"]
+
     async def test_the_half_life_in_force_stays(self, shop: Connection, refresh: Refresh) -> None:
         await train(shop, "trained", half_life_days=1.0)
         await add(shop, *["p2"] * 8, days=3)
