@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from contracts.ranked import RankedPage
-from contracts.stages import Stage
+from contracts.stages import RETRIEVERS, Stage
 from contracts.versions import Freshness, Versions
 
 
@@ -48,6 +48,17 @@ class Answer:
     def missed_deadline(self) -> bool:
         """Whether there is nothing to show because the time ran out."""
         return not self.answered and any(stage.cause == "timeout" for stage in self.stages)
+
+    @property
+    def may_lack_a_write(self) -> bool:
+        """
+        Whether the products may be older than a consistency token asks for.
+
+        What is read from the database must have been; of the retrievers one that saw the write is enough.
+        """
+        read = any(stage.name in ("keyword", "popular", "hydrate") and stage.may_change_hits for stage in self.stages)
+        retrievers = [stage for stage in self.stages if stage.name in RETRIEVERS and stage.cause != "not_requested"]
+        return read or (bool(retrievers) and all(stage.may_change_hits for stage in retrievers))
 
     @property
     def may_differ(self) -> bool:

@@ -24,6 +24,8 @@ Cause = Literal[
 STAGE_NAMES: tuple[StageName, ...] = get_args(StageName)
 CAUSES: tuple[Cause, ...] = get_args(Cause)
 
+RETRIEVERS: frozenset[StageName] = frozenset({"keyword", "semantic", "collaborative", "similar", "popular"})
+
 # Causes that are part of healthy service: they explain an answer and never degrade it.
 HEALTHY_CAUSES: frozenset[Cause] = frozenset({"unknown_user", "version_mismatch", "not_requested", "no_match"})
 

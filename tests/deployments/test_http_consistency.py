@@ -5,11 +5,13 @@ from typing import Any
 import httpx
 import pytest
 
+from contracts.stages import Stage
 from tests.deployments.memory_shop import MemoryShop
 from tests.deployments.test_http_api import client, problem, shop
 
 __all__ = ["client", "shop"]
 
+STALE_INDEX = Stage("semantic", "fallback", "faiss", "stale index", "timeout")
 READS: list[tuple[str, str, dict[str, Any]]] = [
     ("GET", "/v1/search", {"params": {"q": "a"}}),
     ("POST", "/v1/search", {"json": {"q": "a"}}),
@@ -45,3 +47,32 @@ class TestConsistencyToken:
     ) -> None:
         body = problem(await client.get("/v1/search", params={"q": "a", **params}, headers=headers))
         assert (body["status"], body["errors"][0]["field"]) == (422, field)
+
+
+class TestWithoutADatabaseThatSawTheWrite:
+    @pytest.mark.parametrize(
+        ("stages", "refused"),
+        [
+            ([Stage("keyword", "skipped", cause="timeout"), Stage("semantic")], True),
+            ([Stage("keyword"), Stage("semantic"), Stage("hydrate", "skipped", cause="unavailable")], True),
+            (
+                [
+                    Stage("keyword", cause="not_requested"),
+                    Stage("semantic", "fallback", "faiss", "stale index", "timeout"),
+                ],
+                True,
+            ),
+            ([Stage("keyword"), Stage("semantic", "fallback", "faiss", "stale index", "timeout")], False),
+            ([Stage("keyword"), Stage("rank", "fallback", fallback="popularity", cause="unavailable")], False),
+            ([Stage("keyword", "fallback", fallback="primary", cause="unavailable")], False),
+        ],
+    )
+    async def test_a_read_with_a_token_is_refused_rather_than_answered_without_it(
+        self, client: httpx.AsyncClient, shop: MemoryShop, stages: list[Stage], *, refused: bool
+    ) -> None:
+        shop.stages = stages
+        response = await client.get("/v1/search", params={"q": "a", "consistency_token": "1-0/3A"})
+        assert response.status_code == (503 if refused else 200)
+        if refused:
+            assert problem(response)["code"] == "inconsistent"
+        assert (await client.get("/v1/search", params={"q": "a"})).status_code == 200
