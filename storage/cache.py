@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeVar, cast, get_args
@@ -11,6 +12,7 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeout
 
 from storage.errors import CacheUnavailable
 
@@ -18,6 +20,9 @@ Result = TypeVar("Result")
 Purpose = Literal["results", "features", "popularity", "popular_lists"]
 
 TIMEOUT_S = 0.2
+REST_S = 1.0
+"""How long a server that let a call time out is left alone: one that hangs costs one call a second, not each."""
+
 PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
 
 # RuntimeError is what uvloop raises on a connection that was closed under it.
@@ -56,6 +61,7 @@ class Cache:
 
     def __init__(self, redis_url: str | None, *, timeout_s: float = TIMEOUT_S) -> None:
         self._timeout_s = timeout_s
+        self._hangs_until = 0.0
         self._counts = {purpose: CacheCounts() for purpose in PURPOSES}
         self._redis = (
             Redis.from_url(
@@ -122,9 +128,15 @@ class Cache:
             await self._redis.aclose()
 
     async def _answered(self, command: Awaitable[Result]) -> Result:
+        if time.monotonic() < self._hangs_until:
+            if asyncio.iscoroutine(command):
+                command.close()
+            raise CacheUnavailable("the cache did not answer a moment ago; go on without it")
         try:
             async with asyncio.timeout(self._timeout_s):
                 return await command
         except _FAILURES as error:
+            if isinstance(error, TimeoutError | RedisTimeout):
+                self._hangs_until = time.monotonic() + REST_S
             problem = str(error) or type(error).__name__
             raise CacheUnavailable(f"the cache does not answer ({problem}); go on without it") from error

@@ -108,6 +108,27 @@ class TestFailures:
         await patient.close()
         await cache.close()
 
+    async def test_a_frozen_server_is_left_alone_for_a_while(self, valkey: ValkeyServer) -> None:
+        assert valkey.process is not None
+        cache = Cache(valkey.url)
+        os.kill(valkey.process.pid, signal.SIGSTOP)
+        with pytest.raises(CacheUnavailable, match="does not answer"):
+            await cache.get_many(["k"])
+        with pytest.raises(CacheUnavailable, match="did not answer a moment ago"):
+            await cache.get_many(["k"])
+        os.kill(valkey.process.pid, signal.SIGCONT)
+
+        async def answers() -> bool:
+            try:
+                await cache.ping()
+            except CacheUnavailable:
+                return False
+            return True
+
+        while not await answers():  # noqa: ASYNC110 - the server tells nobody
+            await asyncio.sleep(0.05)
+        await cache.close()
+
     async def test_a_server_without_memory_still_answers(self, valkey: ValkeyServer) -> None:
         cache = Cache(valkey.url, timeout_s=10)
         await cache.set_many({"k": b"v"}, 60)
