@@ -160,6 +160,8 @@ class RayCluster:
                 # A body of 10 MiB travels from the gateway to ingestion.
                 "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": str(64 * 1024 * 1024),
                 "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+                # Which would keep a thousand lines of a replica's log in memory: a killed one would take them along.
+                "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1",
                 "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(self.haproxy / "cfg"),
                 "RAY_SERVE_HAPROXY_SOCKET_PATH": str(self.haproxy / "admin"),
                 "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(self.haproxy),
