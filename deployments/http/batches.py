@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import codecs
 import io
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
@@ -147,7 +148,7 @@ def batch_of_lines(model: type[Item], body: bytes) -> Batch[Item]:
         try:
             value = orjson.loads(line)
         except orjson.JSONDecodeError as error:
-            found.reject(number, [{"field": "", "message": _not_json(line, error)}])
+            found.reject(number, _wrong_number(model, line) or [{"field": "", "message": _not_json(line, error)}])
         else:
             found.take(model, number, value)
     if not found.rejected and not found.items:
@@ -162,6 +163,17 @@ def _lines(body: bytes) -> Iterator[tuple[int, bytes]]:
     for number, line in enumerate(io.BytesIO(body.removeprefix(codecs.BOM_UTF8)), start=1):
         if not line.isspace():
             yield number, line.rstrip(b"\r\n")
+
+
+def _wrong_number(model: type[BaseModel], line: bytes) -> list[dict[str, Any]]:
+    """The fields of *line* that hold NaN or a number beyond bounds; empty if something else is wrong with it."""
+    try:
+        model.model_validate(json.loads(line))
+    except ValidationError as error:
+        return field_errors(error.errors(include_url=False, include_input=False)[:MAX_ERRORS])
+    except (ValueError, RecursionError):
+        pass
+    return []
 
 
 def _not_json(line: bytes, error: orjson.JSONDecodeError) -> str:
