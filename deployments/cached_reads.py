@@ -117,7 +117,7 @@ class CachedReads:
     async def _kept(self, key: str, subject: _Subject, answer: Answer) -> CacheOutcome:
         if answer.degraded or not answer.answered:
             return CacheOutcome("miss", detail="degraded")
-        if answer.versions != subject.versions or answer.event_count != subject.event_count:
+        if answer.versions != subject.versions or answer.event_count not in (None, subject.event_count):
             return CacheOutcome("miss", detail="versions-moved")
         if not await self._results.keep(key, replace(answer, products=None)):
             return CacheOutcome("miss", detail="not-stored")
