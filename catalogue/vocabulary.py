@@ -51,9 +51,9 @@ async def refresh_vocabulary(connection: Connection) -> VocabularyRefresh:
         state = await connection.fetchrow(QUERIES["vocabulary_state"])
         assert state is not None
         place, changed = (state["transaction"], state["position"]), state["changed"]
-        if not changed:
+        if not changed and not state["lost"]:
             return VocabularyRefresh(0, recounted=False)
-        if max(SMALL, (state["uncounted"] + changed) / RECOUNT_SHARE) >= state["documents"]:
+        if state["lost"] or max(SMALL, (state["uncounted"] + changed) / RECOUNT_SHARE) >= state["documents"]:
             words = _rows(await connection.execute(QUERIES["count_vocabulary"]))
             await connection.execute(QUERIES["vocabulary_counted"], *place, words > 0)
             if words:

@@ -5,9 +5,12 @@ select pg_advisory_xact_lock(hashtext('shortlist.vocabulary'));
 -- name: vocabulary_state
 -- documents that were counted, uncounted products changed since; changed: how many products have changes that the
 -- vocabulary does not know of, those beyond a transaction still open among them; transaction and position of the newest
--- change that no other can still precede, null before the first.
+-- change that no other can still precede, null before the first. lost: whether that says nothing, because nothing was
+-- ever counted or this database never gave out the position (it was restored from a dump).
 select
     documents, uncounted, newest.transaction::text as transaction, newest.position,
+    vocabulary_version = 0 and exists (select from products)
+        or counted_transaction >= pg_snapshot_xmax(pg_current_snapshot()) as lost,
     (
         select count(distinct product_id)
         from product_changes
@@ -56,8 +59,7 @@ on conflict do nothing;
 with counted as (select count(*) as documents from products)
 update keyword_state
 set documents = counted.documents, uncounted = 0,
-    counted_transaction = coalesce($1::text::xid8, counted_transaction),
-    counted_position = coalesce($2::bigint, counted_position),
+    counted_transaction = coalesce($1::text::xid8, '0'), counted_position = coalesce($2::bigint, 0),
     vocabulary_version = vocabulary_version
         + case when $3::boolean or keyword_state.documents <> counted.documents then 1 else 0 end
 from counted;

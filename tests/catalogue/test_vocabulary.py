@@ -115,6 +115,19 @@ class TestRefreshVocabulary:
         await refresh_vocabulary(connection)
         assert set(await words(connection)) == {"red", "wine", "cider", "mead"}
 
+    async def test_products_whose_changes_were_forgotten_are_counted(self, connection: Connection) -> None:
+        await insert(connection, a="red wine")
+        await connection.execute("truncate product_changes")
+        assert await refresh_vocabulary(connection) == VocabularyRefresh(2, recounted=True)
+        assert await refresh_vocabulary(connection) == VocabularyRefresh(0, recounted=False)
+
+    async def test_after_a_restore_from_a_dump_everything_is_counted_anew(self, connection: Connection) -> None:
+        await insert(connection, a="red wine")
+        await refresh_vocabulary(connection)
+        await connection.execute("update keyword_state set counted_transaction = '1000000000'")
+        await insert(connection, b="red film")
+        assert await refresh_vocabulary(connection) == VocabularyRefresh(2, recounted=True)
+
     async def test_an_import_leaves_a_vocabulary(self, connection: Connection, database_url: str) -> None:
         await import_products(database_url, [Row(1, {"id": "a", "title": "red wine"})])
         assert await words(connection) == {"red": 1, "wine": 1}
