@@ -10,7 +10,9 @@
 -- products first and then at the rest; where few products hold the term that decides, or lie in the range of prices, at
 -- all of them at once. A step scores a thousand products at most, of the tiers the most popular ones.
 -- score = level + text * (0.9 + 0.1 * popularity), where level is 3 for every term to 0 for any, and text in [0, 1) the
--- mean of ts_rank over the six rarest terms, weighted by their inverse document frequency; rounded to six decimals.
+-- mean of ts_rank over the six rarest terms, weighted by their inverse document frequency; of products that hold every
+-- term that is a quarter of it, and ts_rank of all terms together, which tells how near they stand, the rest. Rounded to
+-- six decimals.
 -- What is asked is read from a CTE, so that the plan for any values is the plan for these: a session stops planning it
 -- anew.
 with recursive asked as materialized (
@@ -145,12 +147,15 @@ with recursive asked as materialized (
         select
             array_agg(product_id) as ids, array_agg(updated_at) as updates,
             array_agg(steps.level + least(0.999999, (0.9 + 0.1 * popularity) * (
-                weights[1] * ts_rank(search_vector, each_term[1])
-                + coalesce(weights[2] * ts_rank(search_vector, each_term[2]), 0)
-                + coalesce(weights[3] * ts_rank(search_vector, each_term[3]), 0)
-                + coalesce(weights[4] * ts_rank(search_vector, each_term[4]), 0)
-                + coalesce(weights[5] * ts_rank(search_vector, each_term[5]), 0)
-                + coalesce(weights[6] * ts_rank(search_vector, each_term[6]), 0)
+                case when level = 3 then 0.75 * ts_rank(search_vector, wish) else 0 end
+                + case when level = 3 then 0.25 else 1 end * (
+                    weights[1] * ts_rank(search_vector, each_term[1])
+                    + coalesce(weights[2] * ts_rank(search_vector, each_term[2]), 0)
+                    + coalesce(weights[3] * ts_rank(search_vector, each_term[3]), 0)
+                    + coalesce(weights[4] * ts_rank(search_vector, each_term[4]), 0)
+                    + coalesce(weights[5] * ts_rank(search_vector, each_term[5]), 0)
+                    + coalesce(weights[6] * ts_rank(search_vector, each_term[6]), 0)
+                )
             ))) as scores
         from (
             (
