@@ -11,7 +11,7 @@ from artifacts.factors import Factors
 from contracts.candidates import Profile, Retrieval, Retrieved
 from contracts.deadline import Deadline
 from contracts.requests import RecommendationRequest
-from contracts.stages import Stage, StageName
+from contracts.stages import Cause, Stage, StageName
 from retrieval.assembly import Found, assemble
 from retrieval.collaborative import CollaborativeRetriever
 from retrieval.config import RetrievalConfig
@@ -86,7 +86,11 @@ class RecommendationRetrieval:
 
     async def _owner(self, request: RecommendationRequest, deadline: Deadline) -> Profile | None:
         """The user whose products are to be left out."""
-        if request.kind != "for_user" or request.user_id is None:
+        return await self._personal(request, deadline) if request.kind == "for_user" else None
+
+    async def _personal(self, request: RecommendationRequest, deadline: Deadline) -> Profile | None:
+        """The profile of the request's user, if it names one."""
+        if request.user_id is None:
             return None
         return await self._profiles.with_owned(
             request.user_id, timeout_s=deadline.left_s(SHARE), after=request.consistency_token
@@ -110,15 +114,17 @@ class RecommendationRetrieval:
         collaborative, similar = not_requested("collaborative"), not_requested("similar")
         profile_stage = not_requested("profile")
         retrieved: Retrieved | None = None
-        if request.user_id is not None and request.kind != "popular":
-            found.profile = await self._profiles.with_owned(
-                request.user_id, timeout_s=deadline.left_s(SHARE), after=request.consistency_token
+        missed: Cause | None = None
+        if request.kind != "popular":
+            found.profile, missed = await asyncio.gather(
+                self._personal(request, deadline), self._missed(request, deadline)
             )
+        if found.profile is not None:
             profile_stage = found.profile.stage
         if request.kind == "for_user" and found.profile is not None:
-            retrieved, collaborative = await self._by_preference(found, found.profile, request, deadline)
+            retrieved, collaborative = await self._by_preference(found, found.profile, missed, request, deadline)
         elif request.kind == "similar" and request.product_ids is not None:
-            retrieved, similar = await self._by_likeness(found, request, deadline)
+            retrieved, similar = await self._by_likeness(found, missed, request, deadline)
             found.relevance = retrieved is not None and bool(retrieved.product_ids)
         if retrieved is not None:
             found.lists, found.answered = [retrieved], True
@@ -126,7 +132,12 @@ class RecommendationRetrieval:
         return found
 
     async def _by_preference(
-        self, found: Found, profile: Profile, request: RecommendationRequest, deadline: Deadline
+        self,
+        found: Found,
+        profile: Profile,
+        missed: Cause | None,
+        request: RecommendationRequest,
+        deadline: Deadline,
     ) -> tuple[Retrieved | None, Stage]:
         loaded = self._factors.of_version(profile.version) if self._factors and profile.version else None
         if profile.vector is None or loaded is None:
@@ -134,28 +145,30 @@ class RecommendationRetrieval:
             cause = missing or profile.stage.cause or "unknown_user"
             return None, Stage("collaborative", status="skipped", cause=cause)
         without = profile.owned | frozenset(request.exclude_ids)
-        return await self._looked(
+        retrieved, stage = await self._looked(
             "collaborative",
             self._collaborative.retrieve(request, loaded.value, profile.vector, without=without),
             found,
             timeout_s=deadline.left_s(SHARE),
         )
+        return retrieved, _unless_missed(stage, retrieved, missed)
 
     async def _by_likeness(
-        self, found: Found, request: RecommendationRequest, deadline: Deadline
+        self, found: Found, missed: Cause | None, request: RecommendationRequest, deadline: Deadline
     ) -> tuple[Retrieved | None, Stage]:
-        missed = None
-        if self._catalogue is not None:
-            missed = await token_missed(self._catalogue, request, timeout_s=deadline.left_s(SHARE / 2))
         retrieved, stage = await self._looked(
             "similar",
             self._similar.retrieve(request, factors=found.cf.value if found.cf else None),
             found,
             timeout_s=deadline.left_s(SHARE),
         )
-        if missed is not None and retrieved is not None:
-            stage = replace(stage, status="fallback", fallback="stale index", cause=missed)
-        return retrieved, stage
+        return retrieved, _unless_missed(stage, retrieved, missed)
+
+    async def _missed(self, request: RecommendationRequest, deadline: Deadline) -> Cause | None:
+        """Why the catalogue in memory lacks something that the request's token covers, if it does."""
+        if self._catalogue is None:
+            return None
+        return await token_missed(self._catalogue, request, timeout_s=deadline.left_s(SHARE / 2))
 
     async def _looked(
         self, name: StageName, work: Awaitable[tuple[Retrieved, Look]], found: Found, *, timeout_s: float
@@ -199,6 +212,13 @@ def _with_popular(
         found.lists = [*found.lists, popular_list.retrieved]
     found.stages = [*found.stages, *stages]
     return found
+
+
+def _unless_missed(stage: Stage, retrieved: Retrieved | None, missed: Cause | None) -> Stage:
+    """*stage*, unless what was found may lack something that the request's token covers."""
+    if missed is None or retrieved is None:
+        return stage
+    return replace(stage, status="fallback", fallback="stale index", cause=missed)
 
 
 def _popular_stands_in(stage: Stage) -> Stage:
