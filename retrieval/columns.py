@@ -17,6 +17,7 @@ from artifacts.id_map import IdMap
 from contracts.requests import ReadRequest
 from retrieval.money import exact
 from storage.database import Database
+from storage.feed_position import FeedPosition
 
 PAGE = 5000
 PRICE_UNITS = 10_000
@@ -53,25 +54,27 @@ class AttributeColumns:
         self._columns: dict[str, NDArray[Any]] = {name: np.zeros(0, dtype) for name, dtype in _COLUMNS}
 
     @classmethod
-    async def load(cls, database: Database) -> AttributeColumns:
+    async def load(cls, database: Database) -> tuple[AttributeColumns, FeedPosition]:
         """
-        Return the columns of the whole catalogue, read page by page.
+        Return the columns of the whole catalogue, read page by page, and from where on they need the feed.
 
-        They need every change from before the reading on: give `apply` the feed from a position read earlier.
+        That is the least of the pages' positions, since each may be read of another server.
 
         Raises:
             DatabaseUnavailable: no database answers; nothing is kept.
         """
         columns, pages, last = cls(), _Pages(), ""
+        positions: list[FeedPosition] = []
         while True:
             rows = await database.fetch("product_attributes", last, PAGE, timeout_s=_PAGE_S)
             page = rows.records[0]
+            positions.append(FeedPosition.parse(page["position"]))
             if page["ids"] is None:
                 break
             await asyncio.to_thread(pages.add, page, columns._category_codes)
             last = page["ids"][-1]
         await asyncio.to_thread(columns._take, pages)
-        return columns
+        return columns, min(positions, key=lambda position: position.cursor)
 
     def copy(self) -> AttributeColumns:
         """Columns of the same content that change apart from these; the ids that both began with are shared."""

@@ -9,7 +9,8 @@ import secrets
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +33,7 @@ from storage.feed_position import FeedPosition
 
 _MASKS_KEPT = 8
 _READ_S = 10.0
+_FULL = "more changes are ahead of an open transaction than are remembered; the rest waits for its end"
 
 log = logging.getLogger(__name__)
 
@@ -132,13 +134,16 @@ class LiveCatalogue:
         Return once everything that the consistency token covers is applied; concurrent callers share a pull.
 
         Raises:
-            DatabaseUnavailable: that could not be read (in time).
+            DatabaseUnavailable: that could not be read (in time), or not all of it can be applied yet.
         """
         if self._held is None:
             raise DatabaseUnavailable("any", "the changes of products have not been read yet")
         try:
             async with asyncio.timeout(timeout_s):
-                await self._held.reach(ConsistencyToken.parse(token))
+                held = None
+                while held is not self._held:
+                    held = self._held
+                    await held.reach(ConsistencyToken.parse(token))
         except TimeoutError as error:
             raise QueryTimeout("any", f"the changes of products were not read within {timeout_s:g} s") from error
         except TimelineChanged as error:
@@ -155,7 +160,7 @@ class LiveCatalogue:
             "live_vectors": 0 if held is None else held.live_count(),
             "tombstones": 0 if held is None else held.tombstones(),
             "preparing": self._preparing is not None,
-            "problem": self._problem,
+            "problem": self._problem or (None if held is None else held.problem),
         }
 
     async def _run(self) -> None:
@@ -170,9 +175,15 @@ class LiveCatalogue:
 
     async def _round(self) -> None:
         """Take over what has been made beside, begin to make what is missing, pull for what is in use."""
-        self._take_over()
-        if self._preparing is None and self._is_outdated():
-            self._preparing = asyncio.create_task(self._prepared(), name="change-feed-catching-up")
+        try:
+            await self._take_over()
+            if self._preparing is None and self._is_outdated():
+                self._preparing = asyncio.create_task(self._prepared(), name="change-feed-catching-up")
+        finally:
+            await self._follow()
+
+    async def _follow(self) -> None:
+        """Pull for what is in use; where there is nothing yet, wait for it."""
         if self._held is not None and not self._start_over:
             try:
                 await self._held.pull()
@@ -182,13 +193,22 @@ class LiveCatalogue:
                 raise
         elif self._held is None and self._preparing is not None:
             await asyncio.wait([self._preparing])
-            self._take_over()
+            await self._take_over()
 
-    def _take_over(self) -> None:
-        """Use what has been made, or raise what went wrong."""
-        if self._preparing is not None and self._preparing.done():
-            preparing, self._preparing = self._preparing, None
-            self._held, self._bare, self._start_over = preparing.result(), None, False
+    async def _take_over(self) -> None:
+        """Use what has been made, once it has all that is in use now, or raise what went wrong."""
+        if self._preparing is None or not self._preparing.done():
+            return
+        failed = self._preparing.cancelled() or self._preparing.exception() is not None
+        if failed or self._held is None or self._start_over:
+            self._use(self._preparing)
+        else:
+            async with self._held.still_for(self._preparing.result()):
+                self._use(self._preparing)
+
+    def _use(self, preparing: asyncio.Task[_Held]) -> None:
+        self._preparing = None
+        self._held, self._bare, self._start_over = preparing.result(), None, False
 
     def _is_outdated(self) -> bool:
         wanted = self._embeddings.current if self._embeddings else None
@@ -229,10 +249,11 @@ class _Held:
         start: FeedPosition,
     ) -> None:
         self.loaded = loaded
-        self._database = database
         self.read_at = time.monotonic()
+        self.problem: str | None = None
         self.columns = columns
         self.feed = ChangeFeed(database, "changed_products", _encoder(loaded), start=start)
+        self._position = str(start)
         self._live = None if loaded is None else LiveEmbeddings(loaded.value, columns)
         self._lock = threading.Lock()
         self._pulling = asyncio.Lock()
@@ -249,20 +270,20 @@ class _Held:
         if before is not None and before.columns is not None:
             start, columns = before.snapshot()
         else:
-            position = await database.fetch("catalogue_position", timeout_s=_READ_S)
-            start = FeedPosition.parse(position.records[0]["position"])
-            columns = await AttributeColumns.load(database)
+            columns, start = await AttributeColumns.load(database)
         if loaded is not None:
             trained_at = FeedPosition.parse(str(loaded.manifest.parameters.get("changes_position", "0-0")))
             start = min(start, trained_at, key=lambda position: position.cursor)
         held = await asyncio.to_thread(cls, database, loaded, columns, start)
+        if before is not None:
+            held.feed.follow(before.feed)
         await held.pull()
         return held
 
     @property
     def position(self) -> str:
         """The feed's position; marked as nobody else's while there are changes that the next page will bring."""
-        return str(self.feed.position) + ("" if self.feed.caught_up else f"~{self._mark}")
+        return self._position + ("" if self.feed.caught_up else f"~{self._mark}")
 
     def columns_products(self) -> int:
         return 0 if self.columns is None else self.columns.products
@@ -297,11 +318,29 @@ class _Held:
         async with self._pulling:
             if not _covers(self._reached, token):
                 wanted, self._wanted = _later(self._wanted, token), None
-                await self._pull(wanted)
-                if await self._database.has_come_to(str(wanted)):
+                page = await self._pull(wanted)
+                if not page.whole:
+                    raise DatabaseUnavailable("any", self.problem or "a server that is behind answered")
+                if _covers(self.shown, wanted):
                     self._reached = wanted
 
-    async def _pull(self, after: ConsistencyToken | None) -> None:
+    @asynccontextmanager
+    async def still_for(self, made: _Held) -> AsyncIterator[None]:
+        """Stand still while *made*, which is to take this one's place, comes to have everything that this one has."""
+        await made.pull()
+        async with self._pulling:
+            if self.shown is None:
+                await made.pull()
+            else:
+                await made.reach(self.shown)
+            yield
+
+    @property
+    def shown(self) -> ConsistencyToken | None:
+        """The place in the log that was seen last; None where the timeline is not known."""
+        return None if self.feed.timeline is None else ConsistencyToken(self.feed.timeline, self.feed.seen.read_to)
+
+    async def _pull(self, after: ConsistencyToken | None) -> FeedPage:
         more = True
         while more:
             page = await self.feed.read(timeout_s=_READ_S, after=None if after is None else str(after))
@@ -313,6 +352,8 @@ class _Held:
                 raise
             more = page.more
         self.read_at = time.monotonic()
+        self.problem = _FULL if not page.whole and self.feed.position.full else None
+        return page
 
     def _apply(self, page: FeedPage) -> None:
         with self._lock:
@@ -323,6 +364,7 @@ class _Held:
                 self._live.apply(page.changes)
                 self._view = self._live.view()
             self.feed.acknowledge(page)
+            self._position = str(page.position)
             if not page.caught_up:
                 self._mark = secrets.token_hex(3)
 

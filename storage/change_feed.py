@@ -15,6 +15,26 @@ PAGE = 500
 
 
 @dataclass(frozen=True, slots=True)
+class Seen:
+    """
+    How much a snapshot shows, in figures of which none ever goes back on one server.
+
+    Attributes:
+        open_from: The oldest transaction that may still be open.
+        seen_to: The first transaction that the snapshot could not show.
+        read_to: How far its server had come in the write-ahead log, in bytes.
+    """
+
+    open_from: int = 0
+    seen_to: int = 0
+    read_to: int = 0
+
+    def is_behind(self, other: Seen) -> bool:
+        """Whether *other* shows something that this does not."""
+        return self.open_from < other.open_from or self.seen_to < other.seen_to or self.read_to < other.read_to
+
+
+@dataclass(frozen=True, slots=True)
 class FeedPage:
     """
     Some changes, and where the reader stands once they are applied.
@@ -23,17 +43,20 @@ class FeedPage:
         changes: Rows of the feed's query, in the order of the feed; the same product may come more than once.
         position: The position after them.
         timeline: The primary's timeline, where it is known.
-        seen_to: The first transaction that the snapshot could not show.
+        seen: What the snapshot could show.
         more: Whether to read again at once.
         caught_up: Whether, these applied, nothing that the snapshot showed is missing.
+        whole: Whether nothing was held back: False where more is ahead of an open transaction than can be remembered,
+            and where the database that answered shows less than was seen of another before everything was read there.
     """
 
     changes: list[asyncpg.Record]
     position: FeedPosition
     timeline: int | None
-    seen_to: int
+    seen: Seen
     more: bool
     caught_up: bool
+    whole: bool
 
 
 class FeedSource(Protocol):
@@ -56,7 +79,8 @@ class ChangeFeed:
     Args:
         database: Where to read.
         query_name: A query that takes the parameters of ``changed_products`` up to the number of changes, then *args*,
-            and returns its columns open_from, seen_to, timeline, transaction, position, and the product's state.
+            and returns its columns open_from, seen_to, read_to, timeline, transaction and position, and the product's
+            state.
         args: Further parameters of the query.
         start: The position to begin after.
         page: Most changes a page.
@@ -73,7 +97,7 @@ class ChangeFeed:
         self.position = start or FeedPosition()
         self.caught_up = False
         self.timeline: int | None = None
-        self._seen_to = 0
+        self.seen = Seen()
         self._database = database
         self._query_name = query_name
         self._args = args
@@ -104,34 +128,45 @@ class ChangeFeed:
             after=after,
         )
         head = rows.records[0]
-        if self._is_behind(head["timeline"]):
-            return FeedPage([], place, self.timeline, self._seen_to, more=False, caught_up=self.caught_up)
+        seen = Seen(head["open_from"], head["seen_to"], head["read_to"])
+        if self._has_yet_to_follow(head["timeline"]) or seen.is_behind(self.seen):
+            return self._nothing_new()
         changes = [row for row in rows.records if row["transaction"] is not None]
         more = len(changes) == number
         if place.cut is not None:
             if not changes or _key(changes[0]) != place.cut:
                 # The transaction that was cut is not to be seen here: it is read again from its beginning.
-                return FeedPage([], place.without_cut(), head["timeline"], head["seen_to"], more=False, caught_up=False)
+                place = place.without_cut()
+                return FeedPage([], place, head["timeline"], seen, more=True, caught_up=False, whole=True)
             changes = changes[1:]
-        taken = _rememberable(changes, place, head["open_from"])
+        taken = _rememberable(changes, place, seen.open_from)
         whole = len(taken) == len(changes)
         return FeedPage(
             taken,
-            place.after(map(_key, taken), open_from=head["open_from"], more=more and whole),
+            place.after(map(_key, taken), open_from=seen.open_from, more=more and whole),
             head["timeline"],
-            head["seen_to"],
+            seen,
             more=whole and (more or place.cut is not None),
-            caught_up=whole and not more and place.cut is None and head["seen_to"] >= self._seen_to,
+            caught_up=whole and not more and place.cut is None,
+            whole=whole,
         )
+
+    def follow(self, other: ChangeFeed) -> None:
+        """Take nothing from a snapshot that shows less than *other*, a reader of the same database, has seen."""
+        self.seen, self.timeline = other.seen, other.timeline
 
     def acknowledge(self, page: FeedPage) -> None:
         """Take note that *page*, read last, is applied."""
         self.position, self.caught_up = page.position, page.caught_up
-        self._seen_to = max(self._seen_to, page.seen_to)
+        self.seen = page.seen
         if page.timeline is not None:
             self.timeline = page.timeline
 
-    def _is_behind(self, timeline: int | None) -> bool:
+    def _nothing_new(self) -> FeedPage:
+        caught_up = self.caught_up
+        return FeedPage([], self.position, self.timeline, self.seen, more=False, caught_up=caught_up, whole=caught_up)
+
+    def _has_yet_to_follow(self, timeline: int | None) -> bool:
         """Whether a database on *timeline* has yet to follow the promotion that this reader has seen."""
         if timeline is None or self.timeline is None or timeline == self.timeline:
             return False

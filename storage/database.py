@@ -197,18 +197,6 @@ class Database:
             return None
         return str(ConsistencyToken(row["timeline"], row["position"]))
 
-    async def has_come_to(self, token: str) -> bool:
-        """
-        Return whether some server has come as far as the consistency *token*, having looked at the primary if need be.
-
-        False where that cannot be told, and for a token from before a restore or one that nobody gave out: the primary
-        answers a read with such a token all the same, but nobody is to remember having come so far.
-        """
-        place = ConsistencyToken.parse(token)
-        if not self._is_covered(place):
-            await asyncio.wait([self._primary.progress.look()])
-        return self._is_covered(place)
-
     @asynccontextmanager
     async def transaction(self, *, timeout_s: float | None = None) -> AsyncIterator[Connection]:
         """
@@ -225,9 +213,6 @@ class Database:
     def status(self) -> list[EndpointStatus]:
         """Return what this process knows of each server, the primary first."""
         return [self._status_of(endpoint) for endpoint in self._endpoints()]
-
-    def _is_covered(self, token: ConsistencyToken) -> bool:
-        return any(endpoint.progress.covers(token) for endpoint in self._endpoints())
 
     def _endpoints(self) -> list[Endpoint]:
         return [self._primary, *self._replicas.values()]

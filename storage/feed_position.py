@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 PATTERN = r"^([0-9]{1,20})-([0-9]{1,19})$"
 
-MOST_TRANSACTIONS_AHEAD = 1000
+MOST_TRANSACTIONS_AHEAD = 100_000
 MOST_CHANGES_AHEAD = 100_000
 
 Key = tuple[int, int]

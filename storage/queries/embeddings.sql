@@ -20,13 +20,17 @@ on conflict (encoder_version) do update
 set transaction = excluded.transaction, position = excluded.position, moved_at = excluded.moved_at;
 
 -- name: changes_to_embed
--- $1 to $4 and open_from, seen_to, timeline, transaction, position, product_id as in changed_products, $5 version of an
+-- $1 to $4 and open_from, seen_to, read_to, timeline, transaction, position, product_id as in changed_products, $5 version of an
 -- encoder. Of a product that was written and still exists also what its text is made of: title, description, category,
 -- brand, attributes as JSON text, and text_digest of what was embedded of it last; null of other changes.
 with bound as materialized (
     select
         pg_snapshot_xmin(pg_current_snapshot())::text::bigint as open_from,
         pg_snapshot_xmax(pg_current_snapshot())::text::bigint as seen_to,
+        coalesce(
+            (case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_flush_lsn() end - '0/0')::bigint,
+            0
+        ) as read_to,
         (select nullif(timeline, 0) from heartbeat where id = 1) as timeline
 ), page as materialized (
     select transaction, position, product_id, operation
@@ -39,6 +43,7 @@ with bound as materialized (
 select
     bound.open_from,
     bound.seen_to,
+    bound.read_to,
     bound.timeline,
     page.transaction::text::bigint as transaction,
     page.position,

@@ -127,7 +127,7 @@ class TestSlots:
 class TestLoad:
     async def test_everything_is_read_page_by_page(self, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(columns_module, "PAGE", 2)
-        held = await AttributeColumns.load(database)
+        held, _ = await AttributeColumns.load(database)
         assert len(held) == held.products == 5
         mask = held.passing(SearchRequest(q="tea", category="Drinks", price_min=0.95, price_max=2))
         assert mask[held.slots_of(["p1", "p2", "p3"])].tolist() == [True, True, False]
@@ -139,5 +139,5 @@ class TestLoad:
     async def test_an_empty_catalogue_has_no_slot(self, database_url: str) -> None:
         empty = Database(StorageSettings(database_url), application="tests")
         await empty.start()
-        assert len(await AttributeColumns.load(empty)) == 0
+        assert len((await AttributeColumns.load(empty))[0]) == 0
         await empty.close()

@@ -24,11 +24,13 @@ from retrieval.live_catalogue import LiveCatalogue
 from retrieval.recommendation import RecommendationRetrieval
 from retrieval.search import SearchRetrieval
 from retrieval.semantic import SemanticRetriever
+from storage import feed_position
 from storage.cache import Cache
 from storage.connection import Connection
-from storage.database import Database
+from storage.database import Database, Rows
 from storage.settings import StorageSettings
 from tests.artifacts.tiny_encoder import DIM, write_tiny_encoder
+from tests.servers import Servers
 
 REQUEST = SearchRequest(q="red wine")
 
@@ -215,6 +217,74 @@ class TestReach:
         assert not any(stage.degraded for stage in answer.stages)
         await catalogue.stop()
 
+    async def test_what_waits_for_an_open_transaction_is_not_said_to_be_there(
+        self,
+        own_database: Database,
+        database_url: str,
+        embeddings: ActiveArtifact[EmbeddingIndex],
+        connection: Connection,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(feed_position, "MOST_TRANSACTIONS_AHEAD", 1)
+        catalogue = LiveCatalogue(own_database, embeddings, period_s=60)
+        await catalogue.start(wait_s=20)
+        search = SearchRetrieval(own_database, embeddings, RetrievalConfig(), catalogue=catalogue)
+        slow = await asyncpg.connect(database_url)
+        await slow.execute("begin")
+        await slow.execute("update products set price = 7 where id = 'p2'")
+        await connection.execute("update products set price = 7 where id = 'p1'")
+        await catalogue.reach(await token(own_database), timeout_s=20)
+        await connection.execute("update products set hidden = true where id = 'p1'")
+        request = SearchRequest(q="red wine", mode="semantic", consistency_token=await token(own_database))
+        answer = await search.retrieve(request, timeout_s=20)
+        stage = next(stage for stage in answer.stages if stage.name == "semantic")
+        assert (stage.status, stage.fallback) == ("fallback", "stale index")
+        assert "open transaction" in str(catalogue.status()["problem"])
+        await slow.execute("rollback")
+        await slow.close()
+        await catalogue.reach(await token(own_database), timeout_s=20)
+        assert "p1" not in found(catalogue)
+        assert catalogue.status()["problem"] is None
+        await catalogue.stop()
+
+    async def test_a_recommendation_with_a_token_sees_what_was_just_shown_again(
+        self,
+        own_database: Database,
+        cache: Cache,
+        embeddings: ActiveArtifact[EmbeddingIndex],
+        factors: ActiveArtifact[Factors],
+        connection: Connection,
+    ) -> None:
+        await connection.execute("update products set hidden = true where id = 'p3'")
+        catalogue = LiveCatalogue(own_database, embeddings, period_s=60)
+        await catalogue.start(wait_s=20)
+        retrieval = RecommendationRetrieval(
+            own_database, cache, RetrievalConfig(), factors=factors, catalogue=catalogue
+        )
+        await connection.execute("update products set hidden = false where id = 'p3'")
+        request = RecommendationRequest(user_id="drinker", consistency_token=await token(own_database))
+        answer = await retrieval.retrieve(request, timeout_s=20)
+        placing = answer.candidates.placings["collaborative"]
+        ranks = dict(zip(answer.candidates.product_ids, placing.ranks, strict=True))
+        assert ranks.get("p3", 0) > 0
+        await catalogue.stop()
+
+    async def test_and_says_so_where_that_cannot_be_read(
+        self,
+        own_database: Database,
+        cache: Cache,
+        embeddings: ActiveArtifact[EmbeddingIndex],
+        factors: ActiveArtifact[Factors],
+    ) -> None:
+        catalogue = LiveCatalogue(own_database, embeddings)
+        retrieval = RecommendationRetrieval(
+            own_database, cache, RetrievalConfig(), factors=factors, catalogue=catalogue
+        )
+        request = RecommendationRequest(user_id="drinker", consistency_token=await token(own_database))
+        answer = await retrieval.retrieve(request, timeout_s=20)
+        stage = next(stage for stage in answer.stages if stage.name == "collaborative")
+        assert (stage.status, stage.fallback, stage.cause) == ("fallback", "stale index", "unavailable")
+
     async def test_where_it_cannot_be_read_the_answer_says_so(
         self, broken_database: Database, embeddings: ActiveArtifact[EmbeddingIndex]
     ) -> None:
@@ -293,6 +363,31 @@ class TestActivation:
         assert all("new" in look for look in looks), "also in the first look at the other version"
         assert sorted(found(catalogue)) == ["new", "p1", "p2"]
 
+    async def test_what_was_reached_meanwhile_is_in_the_first_look_at_the_other_version(
+        self,
+        own_database: Database,
+        embeddings: ActiveArtifact[EmbeddingIndex],
+        connection: Connection,
+        encoder: OnnxEncoder,
+        other_index: Callable[..., str],
+    ) -> None:
+        catalogue = LiveCatalogue(own_database, embeddings)
+        await catalogue._round()
+        version = other_index({"p1": "red wine", "p2": "blue wine"}, encoder="tiny-1")
+        assert await eventually(lambda: embeddings.current is not None and embeddings.current.version == version)
+        await catalogue._round()
+        assert catalogue._preparing is not None
+        await asyncio.wait([catalogue._preparing])
+        await add(connection, encoder, "new", "red wine")
+        await catalogue.reach(await token(own_database), timeout_s=20)
+        swapping = asyncio.create_task(catalogue._round())
+        while not swapping.done():
+            assert "new" in found(catalogue)
+            await asyncio.sleep(0)
+        await swapping
+        assert catalogue.loaded is not None
+        assert catalogue.loaded.version == version
+
     async def test_vectors_of_its_own_encoder_are_read(
         self,
         catalogue: LiveCatalogue,
@@ -331,6 +426,47 @@ class TestActivation:
         assert sorted(found(catalogue)) == ["after", "p1"], "what came before is in the index, or was left out of it"
         await catalogue.stop()
         active.stop()
+
+
+class Mixed(Database):
+    """Reads the attributes of products elsewhere than everything else."""
+
+    attributes: Database
+
+    async def fetch(
+        self, query_name: str, *args: object, timeout_s: float | None = None, after: str | None = None
+    ) -> Rows:
+        if query_name == "product_attributes":
+            return await self.attributes.fetch(query_name, *args, timeout_s=timeout_s, after=after)
+        return await super().fetch(query_name, *args, timeout_s=timeout_s, after=after)
+
+
+class TestServers:
+    async def test_columns_of_a_server_that_lags_are_brought_up_to_date(
+        self, servers: Servers, own_database: Database, database_url: str, connection: Connection
+    ) -> None:
+        servers.replay()
+        database = Mixed(StorageSettings(database_url), application="tests")
+        database.attributes = Database(StorageSettings(servers.replica_url_of(database_url)), application="tests")
+        await database.start()
+        await database.attributes.start()
+        catalogue = LiveCatalogue(database, None)
+        servers.replica.query("select pg_wal_replay_pause()")
+        try:
+            await connection.execute("update products set hidden = true where id = 'p1'")
+            closed = "select max(transaction) < pg_snapshot_xmin(pg_current_snapshot()) from product_changes"
+            for _ in range(500):
+                if await connection.fetchval(closed):
+                    break
+                await asyncio.sleep(0.02)
+            await catalogue.start(wait_s=20)
+            await catalogue.reach(await token(own_database), timeout_s=20)
+        finally:
+            servers.replica.query("select pg_wal_replay_resume()")
+        assert catalogue.status()["products"] == 4
+        await catalogue.stop()
+        await database.attributes.close()
+        await database.close()
 
 
 class TestFaults:

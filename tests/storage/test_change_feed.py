@@ -191,6 +191,36 @@ class TestOutOfOrder:
         assert await read_all(reader) == ["slow", "c"]
         assert reader.caught_up
 
+    async def test_what_has_to_wait_makes_a_page_that_is_not_whole(
+        self, database: Database, connection: Connection, connect: Connect, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(feed_position, "MOST_TRANSACTIONS_AHEAD", 2)
+        slow = await connect()
+        transaction = slow.transaction()
+        await transaction.start()
+        await insert(slow, "slow")
+        await insert(connection, "a", "b")
+        reader = feed(database)
+        await read_all(reader)
+        assert (await reader.read()).whole
+        await insert(connection, "c")
+        assert not (await reader.read()).whole
+        await transaction.commit()
+        assert (await reader.read()).whole
+
+    async def test_where_the_change_at_a_cut_was_removed_the_transaction_is_read_again_at_once(
+        self, database: Database, connection: Connection, connect: Connect
+    ) -> None:
+        slow, large = await connect(), await connect()
+        await slow.execute("begin")
+        await insert(slow, "slow")
+        async with large.transaction():
+            await insert(large, *"abcdef")
+        reader = feed(database, page=2)
+        reader.acknowledge(await reader.read())
+        await connection.execute("delete from product_changes where product_id = 'b'")
+        assert await read_all(reader) == list("acdef")
+
     async def test_a_read_replica_tells_what_is_open_as_the_primary_does(
         self, servers: Servers, database_url: str, connection: Connection, connect: Connect
     ) -> None:
@@ -208,6 +238,30 @@ class TestOutOfOrder:
         await transaction.commit()
         servers.replay()
         assert await read_all(reader) == ["slow"]
+        await replica.close()
+
+    async def test_a_server_that_is_behind_what_was_seen_gives_nothing(
+        self, servers: Servers, database: Database, database_url: str, connection: Connection
+    ) -> None:
+        """Its next change would come with the product as it was before."""
+        await insert(connection, "p", "q")
+        await connection.execute("update products set title = 'black tea' where id = 'p'")
+        servers.replay()
+        replica = Database(StorageSettings(servers.replica_url_of(database_url)), application="tests")
+        await replica.start()
+        reader = feed(database, page=1)
+        servers.replica.query("select pg_wal_replay_pause()")
+        try:
+            await connection.execute("update products set price = 3 where id = 'p'")
+            reader.acknowledge(await reader.read())
+            reader._database = replica
+            behind = await reader.read()
+            assert (behind.changes, behind.more, behind.whole) == ([], False, False)
+        finally:
+            servers.replica.query("select pg_wal_replay_resume()")
+        reader.acknowledge(behind)
+        servers.replay()
+        assert await read_all(reader) == ["q", "p", "p"]
         await replica.close()
 
     @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
