@@ -178,7 +178,7 @@ def of(database: Database, name: str) -> EndpointStatus:
     return next(status for status in database.status() if status.name == name)
 
 
-async def eventually(condition: Callable[[], bool], *, within_s: float = 10.0) -> bool:
+async def eventually(condition: Callable[[], bool], *, within_s: float = 30.0) -> bool:
     """Return whether *condition* comes true in time, without blocking the loop."""
     deadline = asyncio.get_running_loop().time() + within_s
     while not condition():

@@ -84,7 +84,7 @@ class TestTransaction:
 class TestLag:
     async def test_a_caught_up_replica_is_nearly_without_lag(self, breakable_servers: BreakableServers) -> None:
         async with started(breakable_servers.settings) as database:
-            assert await eventually(lambda: (of(database, "replica-1").lag_ms or 1e9) < 100)
+            assert await eventually(lambda: (of(database, "replica-1").lag_ms or 1e9) < 1000)
 
     async def test_paused_replay_moves_reads_to_the_primary_and_back_without_a_failed_one(
         self, breakable_servers: BreakableServers
@@ -132,7 +132,7 @@ class TestLag:
     async def test_several_processes_beat_one_heart(self, breakable_servers: BreakableServers) -> None:
         async with started(breakable_servers.settings) as first, started(breakable_servers.settings) as second:
             for database in (first, second):
-                assert await eventually(lambda d=database: (of(d, "replica-1").lag_ms or 1e9) < 100)  # type: ignore[misc]
+                assert await eventually(lambda d=database: (of(d, "replica-1").lag_ms or 1e9) < 1000)  # type: ignore[misc]
 
 
 class TestFaults:
@@ -238,7 +238,7 @@ class TestConsistency:
                 waiting = asyncio.create_task(database.fetch("user_exists", "u", after=token))
                 assert await eventually(lambda: of(database, "primary").pool.in_use == 2)
                 with pytest.raises(PrimaryProtected, match="every read replica lags") as caught:
-                    await database.fetch("user_exists", "u", after=token)
+                    await database.fetch("user_exists", "u", after=token, timeout_s=20)
             source = (await waiting).source
             assert (source.name, source.diverted, source.stale) == ("primary", "replica_lag", False)
             assert (await database.fetch("user_exists", "u", after=token)).source.name == "primary"

@@ -33,7 +33,7 @@ def several(*urls: str) -> str:
 @asynccontextmanager
 async def hosts_of(url: str, role: Role = "primary") -> AsyncIterator[tuple[Hosts, list[str]]]:
     switches: list[str] = []
-    hosts = Hosts(url, role=role, timeout_s=5, on_switch=lambda: switches.append("switched"))
+    hosts = Hosts(url, role=role, timeout_s=60, on_switch=lambda: switches.append("switched"))
     yield hosts, switches
     hosts.close()
 
@@ -87,8 +87,8 @@ class TestHosts:
             hanging = f"postgresql://shortlist@/shortlist?host={directory}&port=5432"
             absent = "postgresql://shortlist@/shortlist?host=/nonexistent&port=5432"
             async with hosts_of(several(hanging, absent, servers.database_url)) as (hosts, _):
-                # A wait for the host that hangs would take its five seconds.
-                connection = await asyncio.wait_for(hosts.connect(), 4)
+                # A wait for the host that hangs would take its whole minute.
+                connection = await asyncio.wait_for(hosts.connect(), 30)
                 await connection.close()
 
     async def test_where_none_is_a_primary_each_says_why(self, servers: Servers) -> None:

@@ -75,7 +75,7 @@ class TestLimits:
     async def test_each_server_has_a_pool_of_its_own(self, servers: Servers, database_url: str) -> None:
         servers.replay()
         settings = StorageSettings(database_url, (servers.replica_url_of(database_url),))
-        config = StorageConfig(pool_size=1, pool_overflow=0, pool_floor=0, acquire_timeout_s=0.2)
+        config = StorageConfig(pool_size=1, pool_overflow=0, pool_floor=0, acquire_timeout_s=2)
         async with started(settings, config) as database, database.transaction():
             assert (await database.fetch("user_exists", "u")).source.name == "replica-1"
             with pytest.raises(PoolTimeout, match="endpoint primary: all 1 connections"):

@@ -71,7 +71,8 @@ class TestLook:
             assert endpoint.progress.in_recovery
             assert replica.process is not None
             with frozen(replica.process.pid):
-                await asyncio.wait_for(endpoint.progress.look(), 20)
+                done, _ = await asyncio.wait([endpoint.progress.look()], timeout=20)
+                assert len(done) == 1
                 assert endpoint.progress.timeline is None
                 assert endpoint.pool_status().in_use == 0
             await endpoint.progress.look()

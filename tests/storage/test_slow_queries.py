@@ -103,12 +103,12 @@ class TestSlowQueries:
     async def test_one_that_its_caller_gives_up_is_logged(
         self, database_url: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("storage.database.QUERIES", {"sleepy": "select pg_sleep($1)"})
+        monkeypatch.setattr("storage.database.QUERIES", {"sleepy": "select pg_sleep($1)", "quick": "select 1"})
         async with started(StorageSettings(database_url), StorageConfig(slow_query_ms=50)) as database:
             # A connection is there, so that the time goes into the statement.
-            await database.fetch("sleepy", 0.0)
+            await database.fetch("quick")
             with pytest.raises(QueryTimeout):
-                await database.fetch("sleepy", 60.0, timeout_s=0.5)
+                await database.fetch("sleepy", 60.0, timeout_s=1)
             assert await eventually(lambda: any("cancelled" in text for text in said_of("sleepy", caplog)))
         text = next(text for text in said_of("sleepy", caplog) if "cancelled" in text)
         assert re.fullmatch(r"slow query sleepy: cancelled after \d+ ms on primary, parameters \(float\)(?s:.*)", text)
