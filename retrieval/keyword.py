@@ -7,7 +7,7 @@ import numpy as np
 from contracts.candidates import Retrieved
 from contracts.requests import SearchRequest
 from retrieval.money import exact
-from storage.database import Database, ReadSource
+from storage.database import Database, ReadSource, Rows
 
 
 class KeywordRetriever:
@@ -27,16 +27,7 @@ class KeywordRetriever:
         Raises:
             DatabaseUnavailable: neither a read replica nor the primary answers.
         """
-        rows = await self._database.fetch(
-            "keyword_candidates",
-            request.q,
-            self._limit,
-            request.category,
-            None if request.price_min is None else exact(request.price_min),
-            None if request.price_max is None else exact(request.price_max),
-            request.in_stock,
-            after=request.consistency_token,
-        )
+        rows = await self._matches(request)
         retrieved = Retrieved(
             retriever="keyword",
             product_ids=[record["product_id"] for record in rows.records],
@@ -46,3 +37,19 @@ class KeywordRetriever:
             revisions={record["product_id"]: record["revision"] for record in rows.records},
         )
         return retrieved, rows.source
+
+    async def _matches(self, request: SearchRequest) -> Rows:
+        """The rows of the statement that a single rare word has for itself, or of the one for everything."""
+        asked = (
+            request.q,
+            self._limit,
+            request.category,
+            None if request.price_min is None else exact(request.price_min),
+            None if request.price_max is None else exact(request.price_max),
+            request.in_stock,
+        )
+        if len(request.q.split()) == 1:
+            rows = await self._database.fetch("keyword_rare_word", *asked, after=request.consistency_token)
+            if rows.records:
+                return rows
+        return await self._database.fetch("keyword_candidates", *asked, after=request.consistency_token)

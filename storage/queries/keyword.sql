@@ -1,3 +1,33 @@
+-- name: keyword_rare_word
+-- Arguments and columns of keyword_candidates, and its answer, for a text of one word that at most 50 products held when
+-- last counted; no rows for any other text, which says nothing. A plan so small costs less than plain ts_rank.
+with rare as materialized (
+    select
+        lexeme_query(word) as wish, $3::text as category, $4::numeric as price_min, $5::numeric as price_max,
+        $6::boolean as in_stock
+    from tsvector_to_array(to_tsvector('english', $1::text)) as lexemes
+    join vocabulary on word = lexemes[1]
+    where cardinality(lexemes) = 1 and documents <= 50
+)
+select
+    product_id,
+    round((3 + least(0.999999, 0.9 * (0.75 * ts_rank(search_vector, wish) + 0.25 * ts_rank(search_vector, wish))))
+        * 1000000) / 1000000 as score,
+    (extract(epoch from updated_at) * 1000000)::bigint as revision
+from rare
+cross join lateral (
+    select id as product_id, updated_at, search_vector
+    from products
+    where search_vector @@ rare.wish and not hidden
+        and (rare.category is null or category = rare.category)
+        and (rare.price_min is null or price >= rare.price_min)
+        and (rare.price_max is null or price <= rare.price_max)
+        and (rare.in_stock is null or in_stock = rare.in_stock)
+    limit 1000
+) as found
+order by score desc, product_id
+limit $2::integer;
+
 -- name: keyword_candidates
 -- $1 query text, $2 limit, $3 category or null, $4 lowest price or null, $5 highest price or null, $6 in stock or null.
 -- product_id, score, revision (updated_at in microseconds since 1970): best first, equal scores by product id. A text
@@ -7,12 +37,12 @@
 -- with most letter groups in common; if there is none it counts for nothing.
 -- The search goes down in steps until there are enough products: those that hold every term; then all but one (of the six
 -- rarest terms, where there are more); then the rarest; then any. Each level looks at the two tiers of the popular
--- products first and then at the rest; where few products hold the term that decides, or lie in the range of prices, at
--- all of them at once. A step scores a thousand products at most, of the tiers the most popular ones.
+-- products first and then at the rest; where at most 50 products hold the term that decides, or 3000 lie in the range of
+-- prices, at all of them at once. A step scores a thousand products at most, of the tiers the most popular ones.
 -- score = level + text * (0.9 + 0.1 * popularity), where level is 3 for every term to 0 for any, and text in [0, 1) the
 -- mean of ts_rank over the six rarest terms, weighted by their inverse document frequency; of products that hold every
 -- term that is a quarter of it, and ts_rank of all terms together, which tells how near they stand, the rest. Rounded to
--- six decimals.
+-- six decimals. popularity counts for products of the tiers, rounded to two decimals, and is 0 for others.
 -- What is asked is read from a CTE, so that the plan for any values is the plan for these: a session stops planning it
 -- anew.
 with recursive asked as materialized (
@@ -134,7 +164,7 @@ with recursive asked as materialized (
         end, null)
     ) as levels (level, wish, documents)
     join (values (0), (1), (2), (3), (4)) as tiers (tier)
-        on case when documents <= 300 and counted > 0 then tier = 3 when narrow then tier = 4 else tier < 3 end
+        on case when documents <= 50 and counted > 0 then tier = 3 when narrow then tier = 4 else tier < 3 end
     where wish is not null
 ), climbed as (
     select 0::bigint as step, 0 as found, '{}'::text[] as ids, '{}'::float8[] as scores, '{}'::timestamptz[] as updates
@@ -195,14 +225,7 @@ with recursive asked as materialized (
             )
             union all
             (
-                select
-                    id,
-                    case
-                        when steps.tier = 3
-                            then coalesce((select popularity from keyword_head where product_id = id), 0)
-                        else 0
-                    end,
-                    updated_at, search_vector
+                select id, 0, updated_at, search_vector
                 from products
                 where steps.tier in (2, 3) and search_vector @@ steps.wish and not hidden
                     and steps.category is null
@@ -214,14 +237,7 @@ with recursive asked as materialized (
             )
             union all
             (
-                select
-                    id,
-                    case
-                        when steps.tier = 3
-                            then coalesce((select popularity from keyword_head where product_id = id), 0)
-                        else 0
-                    end,
-                    updated_at, search_vector
+                select id, 0, updated_at, search_vector
                 from products
                 where steps.tier in (2, 3) and search_vector @@ steps.wish and not hidden
                     and category = steps.category
@@ -233,9 +249,7 @@ with recursive asked as materialized (
             )
             union all
             (
-                select
-                    id, coalesce((select popularity from keyword_head where product_id = id), 0), updated_at,
-                    search_vector
+                select id, 0, updated_at, search_vector
                 from products
                 where steps.tier = 4 and price >= steps.least_price and price <= steps.most_price
                     and search_vector @@ steps.wish and not hidden

@@ -244,7 +244,13 @@ class TestStatementsOfARequest:
             return sorted(statements)
 
         few = await sent(1)
-        assert few == ["catalogue_position", "keyword_candidates", "popularity_features", "product_features"]
+        assert few == [
+            "catalogue_position",
+            "keyword_candidates",
+            "keyword_rare_word",
+            "popularity_features",
+            "product_features",
+        ]
         assert await sent(500) == few
 
     @pytest.mark.parametrize("cached", [False, True], ids=["without a cache", "with a cache"])

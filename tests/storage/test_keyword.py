@@ -90,10 +90,13 @@ class TestTiers:
         assert {row["product_id"]: row["revision"] for row in rows} == dict(map(tuple, revisions))
 
     async def test_popularity_decides_between_equal_texts(self, connection: Connection) -> None:
-        await connection.execute("insert into products (id, title) values ('8', 'harp'), ('9', 'harp')")
-        await connection.execute("insert into product_popularity values ('9', 0.8, 1, 'v')")
+        await connection.execute(
+            "insert into products (id, title) select n::text, 'harp' from generate_series(11, 99) as n"
+        )
+        await connection.execute("insert into product_popularity values ('50', 0.8, 1, 'v')")
+        await refresh_vocabulary(connection)
         await refresh_keyword_head(connection)
-        assert await found(connection, "harp") == ["9", "8"]
+        assert await found(connection, "harp", limit=3) == ["50", "11", "12"]
 
     @pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
     async def test_the_answer_does_not_depend_on_the_plan(self, connection: Connection, mode: str) -> None:
@@ -137,6 +140,40 @@ class TestCorrection:
         await connection.execute("update keyword_state set documents = 0")
         assert sorted(await found(connection, "adventure")) == ["1", "3", "5", "6"]
         assert await found(connection, "adventrue") == []
+
+
+class TestKeywordRareWord:
+    @pytest.mark.parametrize("text", ["adventure", "Wizards!", "space ", "wizard cook", "adventrue", "wiz", "the", ""])
+    @pytest.mark.parametrize("limit", [2, 10])
+    async def test_it_says_what_the_other_statement_says_or_nothing(
+        self, connection: Connection, text: str, limit: int
+    ) -> None:
+        asked = (text, limit, None, None, None, None)
+        rare = await connection.fetch(QUERIES["keyword_rare_word"], *asked)
+        every = await connection.fetch(QUERIES["keyword_candidates"], *asked)
+        assert rare in (every, [])
+        assert bool(rare) == (text in {"adventure", "Wizards!", "space "})
+
+    async def test_filters_apply(self, connection: Connection) -> None:
+        await connection.execute("update products set category = 'c', price = 5 where id = '3'")
+        await connection.execute("update products set in_stock = false where id = '5'")
+        await connection.execute("update products set hidden = true where id = '6'")
+        for filters, expected in {
+            (None, None, None, None): ["1", "3", "5"],
+            ("c", None, None, None): ["3"],
+            (None, 4, 6, None): ["3"],
+            (None, 6, None, None): [],
+            (None, None, None, False): ["5"],
+        }.items():
+            rows = await connection.fetch(QUERIES["keyword_rare_word"], "adventure", 10, *filters)
+            assert sorted(row["product_id"] for row in rows) == expected
+
+    async def test_a_word_that_many_products_hold_is_not_for_it(self, connection: Connection) -> None:
+        await connection.execute(
+            "insert into products (id, title) select 'n' || n, 'space' from generate_series(1, 60) as n"
+        )
+        await refresh_vocabulary(connection)
+        assert await connection.fetch(QUERIES["keyword_rare_word"], "space", 10, None, None, None, None) == []
 
 
 class TestOnAReadReplica:

@@ -57,6 +57,7 @@ SAMPLES: dict[str, list[Sequence[Argument]]] = {
         ("common", 200, None, 10, 12, None),
         ("common rubber k7", 200, "c7", None, None, None),
     ],
+    "keyword_rare_word": [("k7", 200, None, None, None, None), ("k7", 200, "c7", 10, 400, True)],
     "popularity_features": [(IDS,)],
     "popular_products": [
         (500, None, None, None, None),
@@ -196,7 +197,8 @@ class TestServingPath:
     async def test_the_answer_of_a_keyword_search_does_not_depend_on_the_order_of_workers(
         self, connection: Connection
     ) -> None:
-        kinds = {node["Node Type"] for node in await plans(connection, "keyword_candidates")}
+        found = await plans(connection, "keyword_candidates") + await plans(connection, "keyword_rare_word")
+        kinds = {node["Node Type"] for node in found}
         assert kinds & {"Gather", "Gather Merge"} == set()
 
 
