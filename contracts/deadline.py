@@ -1,10 +1,15 @@
-"""How long a request may still take."""
+"""How long a request may still take, and whether it is the end of that time that cancels."""
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
+
+_limits: ContextVar[tuple[asyncio.Timeout, ...]] = ContextVar("limits", default=())
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,3 +33,24 @@ class Deadline:
     def left_s(self, share: float = 1.0) -> float:
         """Seconds left, at least 0, times *share*: what a step may take so that something is left for the next."""
         return max(0.0, self.at_s - self.clock()) * share
+
+
+@asynccontextmanager
+async def time_limit(seconds: float | None) -> AsyncIterator[asyncio.Timeout]:
+    """
+    Cancel the block after *seconds*, as `asyncio.timeout`; what it awaits can ask `out_of_time` why it is cancelled.
+
+    Raises:
+        TimeoutError: the time was up.
+    """
+    async with asyncio.timeout(seconds) as limit:
+        token = _limits.set((*_limits.get(), limit))
+        try:
+            yield limit
+        finally:
+            _limits.reset(token)
+
+
+def out_of_time() -> bool:
+    """Whether the time of a `time_limit` around the caller, or around a task that it is part of, was up."""
+    return any(limit.expired() for limit in _limits.get())

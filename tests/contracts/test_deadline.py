@@ -1,6 +1,10 @@
 from __future__ import annotations
 
-from contracts.deadline import Deadline
+import asyncio
+
+import pytest
+
+from contracts.deadline import Deadline, out_of_time, time_limit
 
 
 class Clock:
@@ -22,3 +26,37 @@ class TestDeadline:
 
     def test_a_step_may_take_a_share_of_what_is_left(self) -> None:
         assert Deadline.in_seconds(2.0, clock=Clock()).left_s(0.25) == 0.5
+
+
+class TestTimeLimit:
+    async def test_tells_what_it_cancels_that_the_time_is_up(self) -> None:
+        seen: list[bool] = []
+
+        async def wait() -> None:
+            try:
+                await asyncio.sleep(60)
+            finally:
+                seen.append(out_of_time())
+
+        with pytest.raises(TimeoutError):
+            async with time_limit(0.01), time_limit(60):
+                await asyncio.gather(wait(), wait())
+        assert seen == [True, True]
+
+    async def test_another_cancellation_is_not_the_end_of_the_time(self) -> None:
+        async with time_limit(60):
+            task = asyncio.create_task(asyncio.sleep(60))
+            await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait([task])
+            assert not out_of_time()
+
+    async def test_ends_with_its_block(self) -> None:
+        with pytest.raises(TimeoutError):
+            async with time_limit(0):
+                await asyncio.sleep(60)
+        assert not out_of_time()
+
+    async def test_without_a_limit_there_is_always_time(self) -> None:
+        async with time_limit(None):
+            assert not out_of_time()
