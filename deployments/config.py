@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from catalogue.config import MaintenanceConfig
 from retrieval.config import RetrievalConfig
-from storage.config import StorageConfig
+from storage.config import BreakerConfig, StorageConfig
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 
@@ -50,6 +50,7 @@ class GraphConfig(BaseModel):
     gateway: GatewayConfig = GatewayConfig()
     retrieval: RetrievalConfig = RetrievalConfig()
     storage: StorageConfig = StorageConfig()
+    breaker: BreakerConfig = BreakerConfig()
     maintenance: MaintenanceConfig = MaintenanceConfig()
 
     @cached_property

@@ -1,4 +1,4 @@
-"""How one process uses the database servers: pools, read routing, consistency tokens, slow queries."""
+"""How one process uses its stores: pools, read routing, consistency tokens, slow queries, circuit breakers."""
 
 # Pydantic reads these annotations at run time.
 from typing import Annotated
@@ -56,3 +56,31 @@ class StorageConfig(BaseModel):
     def most_connections(self) -> int:
         """Most connections of the pool of one server."""
         return self.pool_size + self.pool_overflow
+
+
+class BreakerConfig(BaseModel):
+    """
+    When a dependency that fails is left alone, and when it is asked again; the same for every dependency.
+
+    Attributes:
+        error_share: It opens on a failure that leaves this share of the window's calls failed,
+        minimum_volume: if the window holds at least so many,
+        consecutive: or after so many failures in a row.
+        window_s: Seconds of the window, rounded up to whole ones.
+        open_s: Seconds for which every call is refused.
+        half_open_share: Share of the calls that then pass as probes: one in a whole number of calls.
+        probes_to_close: Probes that must succeed for all calls to pass again; one that fails refuses all again.
+        least_wait_s: A timeout counts as a failure only if the dependency had this long to answer, since clients choose
+            their deadlines.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    error_share: Annotated[float, Field(gt=0, le=1)] = 0.5
+    minimum_volume: Annotated[int, Field(ge=1, le=10_000)] = 20
+    consecutive: Annotated[int, Field(ge=1, le=10_000)] = 5
+    window_s: Annotated[float, Field(gt=0, le=3600)] = 60.0
+    open_s: Seconds = 30.0
+    half_open_share: Annotated[float, Field(gt=0, le=1)] = 0.1
+    probes_to_close: Annotated[int, Field(ge=1, le=1000)] = 3
+    least_wait_s: Annotated[float, Field(ge=0)] = 0.1

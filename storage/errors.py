@@ -12,8 +12,11 @@ What can go wrong in storage, and what to do about it.
     │   ├── PoolTimeout           shed: every connection is busy
     │   │   └── PrimaryProtected  shed: only the primary could answer, and has its fill of such reads
     │   ├── ReadGaveWay           retry elsewhere: a replica ended the read in favour of replay
-    │   └── QueryTimeout          degrade: the answer came too late
-    └── CacheUnavailable          go on without the cache
+    │   ├── QueryTimeout          degrade: the answer came too late
+    │   └── DatabaseShunned       retry elsewhere: its circuit breaker is open (a CircuitOpen too)
+    ├── CacheUnavailable          go on without the cache
+    │   └── CacheShunned          its circuit breaker is open (a CircuitOpen too)
+    └── CircuitOpen               degrade at once: the dependency kept failing and is left alone for a while
 
 An error of the statement itself (syntax, types, constraints) stays the asyncpg error it is.
 """
@@ -108,3 +111,27 @@ class CacheUnavailable(StorageError):
     """The cache cannot be reached or did not answer in time. Answer from the database."""
 
     retryable = True
+
+
+class CircuitOpen(StorageError):
+    """A dependency that kept failing is left alone for a while. Answer without it, or retry later."""
+
+    retryable = True
+
+    def __init__(self, dependency: str, *, retry_in_s: float) -> None:
+        super().__init__(f"{dependency} kept failing and is left alone; ask again in {retry_in_s:.0f} s")
+        self.dependency = dependency
+        self.retry_in_s = retry_in_s
+
+
+class DatabaseShunned(CircuitOpen, DatabaseUnavailable):
+    """A database server kept failing and is left alone for a while. Read elsewhere; retry a write later."""
+
+    def __init__(self, endpoint: str, *, retry_in_s: float) -> None:
+        CircuitOpen.__init__(self, f"database endpoint {endpoint}", retry_in_s=retry_in_s)
+        self.endpoint = endpoint
+        self.problem = "kept failing and is left alone"
+
+
+class CacheShunned(CircuitOpen, CacheUnavailable):
+    """The cache kept failing and is left alone for a while. Answer from the database."""

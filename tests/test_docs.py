@@ -10,7 +10,7 @@ from catalogue.config import MaintenanceConfig
 from deployments.config import GatewayConfig, GraphConfig
 from ranking.config import RankingConfig
 from retrieval.config import RetrievalConfig
-from storage.config import StorageConfig
+from storage.config import BreakerConfig, StorageConfig
 
 ROOT = Path(__file__).parent.parent
 CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
@@ -30,6 +30,7 @@ class TestConfigurationPage:
             ("gateway", GatewayConfig),
             ("retrieval", RetrievalConfig),
             ("storage", StorageConfig),
+            ("breaker", BreakerConfig),
             ("maintenance", MaintenanceConfig),
             ("ranking", RankingConfig),
         ],
@@ -39,7 +40,12 @@ class TestConfigurationPage:
 
     @pytest.mark.parametrize(
         ("section", "model"),
-        [("gateway", GatewayConfig), ("retrieval", RetrievalConfig), ("storage", StorageConfig)],
+        [
+            ("gateway", GatewayConfig),
+            ("retrieval", RetrievalConfig),
+            ("storage", StorageConfig),
+            ("breaker", BreakerConfig),
+        ],
     )
     def test_gives_the_defaults_that_the_code_has(self, section: str, model: type[BaseModel]) -> None:
         defaults = {name: float(field.default) for name, field in model.model_fields.items()}
