@@ -110,6 +110,11 @@ class ActiveArtifact(Generic[T]):
             self._thread.join(timeout=10.0)
             self._thread = None
 
+    @property
+    def alive(self) -> bool:
+        """Whether the watching thread has not died; true before the start and after the end."""
+        return self._thread is None or self._thread.is_alive()
+
     def wait(self, timeout_s: float) -> bool:
         """Wait until the first look is over, at most *timeout_s*; return whether a version is loaded."""
         self._looked.wait(timeout_s)

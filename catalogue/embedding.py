@@ -76,6 +76,11 @@ class ProductEmbedder:
             self._task = None
         self._executor.shutdown(wait=False)
 
+    @property
+    def alive(self) -> bool:
+        """Whether the task that embeds has not died; true before the start and after the end."""
+        return self._task is None or not self._task.done()
+
     def wake(self) -> None:
         """Look at the feed now: something was written."""
         self._written.set()

@@ -76,6 +76,11 @@ class Maintenance:
                 await self._running
             self._running = None
 
+    @property
+    def alive(self) -> bool:
+        """Whether the task that does what is due has not died; true before the start and after the end."""
+        return self._running is None or not self._running.done()
+
     def status(self) -> dict[str, Any]:
         """Say whether this process does the work, what keeps it from it, and how the last run of each task went."""
         tasks = {

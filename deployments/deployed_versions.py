@@ -44,6 +44,11 @@ class DeployedVersions:
                 await self._watching
             self._watching = None
 
+    @property
+    def alive(self) -> bool:
+        """Whether the task that asks has not died; true before the start and after the end."""
+        return self._watching is None or not self._watching.done()
+
     async def ask(self) -> None:
         """Ask each once."""
         search, ranking = await asyncio.gather(self._health.status("search"), self._health.status("ranking"))

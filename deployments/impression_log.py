@@ -59,6 +59,11 @@ class ImpressionLog:
             self._task = None
         await self.flush()
 
+    @property
+    def alive(self) -> bool:
+        """Whether the task that writes has not died; true before the start and after the end."""
+        return self._task is None or not self._task.done()
+
     async def flush(self) -> None:
         """Write what is waiting; what cannot be written waits on."""
         while self._waiting:

@@ -53,6 +53,11 @@ class MetricsExport:
         """Export in the background."""
         self._exporting = asyncio.create_task(self._export_for_ever(), name="metrics-export")
 
+    @property
+    def alive(self) -> bool:
+        """Whether the task that exports has not died; true before the start and after the end."""
+        return self._exporting is None or not self._exporting.done()
+
     def export(self) -> None:
         """Export once."""
         for sample in self._collect():

@@ -102,6 +102,11 @@ class EpochWatcher:
                 await self._watching
             self._watching = None
 
+    @property
+    def alive(self) -> bool:
+        """Whether the task that reads has not died; true before the start and after the end."""
+        return self._watching is None or not self._watching.done()
+
     async def read(self) -> None:
         """Read the epoch now."""
         try:

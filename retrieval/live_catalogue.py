@@ -149,6 +149,11 @@ class LiveCatalogue:
         except TimelineChanged as error:
             raise DatabaseUnavailable("any", str(error)) from error
 
+    @property
+    def alive(self) -> bool:
+        """Whether the task that pulls has not died; true before the start and after the end."""
+        return self._task is None or not self._task.done()
+
     def status(self) -> dict[str, Any]:
         """Return how far the feed is read, how long ago, and what is held."""
         held = self._held

@@ -138,6 +138,11 @@ class Database:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._monitor.measured.wait(), PERIOD_S)
 
+    @property
+    def alive(self) -> bool:
+        """Whether the task that watches the servers has not died; true before the start and after the end."""
+        return self._watch is None or not self._watch.done()
+
     async def close(self) -> None:
         """Stop watching and close every connection."""
         if self._watch is not None:
