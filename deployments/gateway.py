@@ -28,6 +28,7 @@ from deployments.impression_log import ImpressionLog, impression_of
 from deployments.options import INGRESS
 from deployments.read_path import ReadPath
 from deployments.replica import most_replicas
+from deployments.replica_health import ReplicaHealth
 from deployments.store_metrics import export_stores
 from deployments.stores import open_cache, open_database
 from retrieval.epoch import EpochWatcher
@@ -69,7 +70,8 @@ class GatewayDeployment:
             own_replicas=most_replicas(),
         )
         self._deployed = DeployedVersions(self._health)
-        self._metrics = export_stores(self._database, self._cache)
+        self._replica_health = ReplicaHealth()
+        self._metrics = export_stores(self._database, self._cache, self._replica_health.samples)
         self._reads = ReadPath(
             search=search,
             recommendation=recommendation,
@@ -81,6 +83,13 @@ class GatewayDeployment:
         )
         self._impressions = ImpressionLog(self._record, capacity=config.gateway.impression_buffer)
         self._impressions.start()
+        self._replica_health.watch(
+            database=self._database,
+            epoch=self._epoch,
+            versions=self._deployed,
+            impressions=self._impressions,
+            metrics=self._metrics,
+        )
         await self._warm_up()
         await self._epoch.start()
         await self._deployed.start()
@@ -140,10 +149,16 @@ class GatewayDeployment:
     async def health(self) -> Mapping[str, Any]:
         """Return the state of every part as this replica sees it."""
         report = await self._health.report()
-        return {**report, "config": self._config.version, "impressions_dropped": self._impressions.dropped}
+        return {
+            **report,
+            "config": self._config.version,
+            "impressions_dropped": self._impressions.dropped,
+            "health_check": self._replica_health.status(),
+        }
 
     async def check_health(self) -> None:
-        """Return: that this runs shows the loop alive. A dependency that is down must never get a replica killed."""
+        """Return if this process is well; a dependency that is down must never get a replica killed."""
+        await self._replica_health.check()
 
     async def __del__(self) -> None:
         """Write what is waiting, when Serve stops the replica."""

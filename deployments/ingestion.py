@@ -16,6 +16,7 @@ from contracts.writes import Deleted, EventsAdded, Written
 from deployments.config import GraphConfig
 from deployments.options import INNER
 from deployments.replica import most_replicas
+from deployments.replica_health import ReplicaHealth
 from deployments.store_metrics import export_stores
 from deployments.stores import open_database, open_encoders
 from storage.settings import StorageSettings
@@ -37,9 +38,13 @@ class IngestionDeployment:
         self._database = await open_database("ingestion", config.storage)
         self._embedder = ProductEmbedder(StorageSettings.from_environment().database_url, open_encoders)
         self._embedder.start()
-        self._metrics = export_stores(self._database, None)
+        self._health = ReplicaHealth()
+        self._metrics = export_stores(self._database, None, self._health.samples)
         self._maintenance = Maintenance(StorageSettings.from_environment(), config.maintenance)
         self._maintenance.start()
+        self._health.watch(
+            database=self._database, embedder=self._embedder, maintenance=self._maintenance, metrics=self._metrics
+        )
 
     async def put_products(self, products: list[BatchProduct]) -> Written:
         """Write *products*."""
@@ -75,11 +80,13 @@ class IngestionDeployment:
             "embedding": embedding,
             "maintenance": maintenance,
             "most_replicas": most_replicas(),
+            "health_check": self._health.status(),
             "sessions": SESSIONS,
         }
 
     async def check_health(self) -> None:
-        """Return: that this runs shows the loop alive."""
+        """Return if this process is well, whatever its dependencies are."""
+        await self._health.check()
 
     async def __del__(self) -> None:
         """Let another replica embed, when Serve stops this one."""

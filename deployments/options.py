@@ -6,7 +6,9 @@ from typing import Any
 
 _COMMON: dict[str, Any] = {
     "health_check_period_s": 10,
-    "health_check_timeout_s": 30,
+    # Three in a row that fail or stay away this long: a replica that hangs is replaced within 40 s, and one that is
+    # merely busy would have to keep its event loop from turning for half a minute.
+    "health_check_timeout_s": 10,
     # A new replica starts before an old one stops.
     "max_surge_percent": 50,
     "graceful_shutdown_timeout_s": 20,

@@ -13,8 +13,11 @@ from artifacts.active import Loaded
 from artifacts.factors import Factors
 from artifacts.store import ArtifactStore
 from contracts.ranked import RankedPage, RankRequest
+from deployments.artifact_probes import FactorsProbe
 from deployments.artifact_watch import artifact_status, watch_factors
+from deployments.metrics import MetricsExport
 from deployments.options import INNER
+from deployments.replica_health import ReplicaHealth
 from ranking.config import RankingConfig
 from ranking.rankers import FactorVersion, WeightedRanker
 
@@ -26,6 +29,11 @@ class RankingDeployment:
     async def __init__(self) -> None:  # type: ignore[misc]  # Serve awaits it
         self._factors = await watch_factors(ArtifactStore.from_environment())
         self._config = RankingConfig()
+        self._health = ReplicaHealth()
+        self._metrics = MetricsExport(self._health.samples)
+        self._metrics.start()
+        self._health.watch(factors=self._factors, metrics=self._metrics)
+        self._health.probe(factors=FactorsProbe(self._factors))
 
     def reconfigure(self, user_config: Mapping[str, Any]) -> None:
         """Take new weights and rules, in place: ``user_config`` of this deployment in the Serve file."""
@@ -40,10 +48,16 @@ class RankingDeployment:
     async def status(self) -> dict[str, Any]:
         """Return what this replica has loaded."""
         factors = artifact_status(self._factors)
-        return {"healthy": factors["healthy"], "weights": self._config.version, "collaborative": factors}
+        return {
+            "healthy": factors["healthy"],
+            "weights": self._config.version,
+            "collaborative": factors,
+            "health_check": self._health.status(),
+        }
 
     async def check_health(self) -> None:
-        """Return: that this runs shows the loop alive."""
+        """Return if this process is well, whatever its dependencies are."""
+        await self._health.check()
 
 
 class _ItemRows:

@@ -9,11 +9,13 @@ from ray import serve
 from artifacts.store import ArtifactStore
 from contracts.candidates import Profile, Retrieval
 from contracts.requests import RecommendationRequest
+from deployments.artifact_probes import FactorsProbe, IndexProbe
 from deployments.artifact_watch import artifact_status, watch_embeddings, watch_factors
 from deployments.catalogue_watch import watch_catalogue
 from deployments.config import GraphConfig
 from deployments.options import INNER
 from deployments.replica import most_replicas
+from deployments.replica_health import ReplicaHealth
 from deployments.store_metrics import export_stores
 from deployments.stores import open_cache, open_database
 from retrieval.recommendation import RecommendationRetrieval
@@ -39,7 +41,16 @@ class RecommendationDeployment:
             factors=self._factors,
             catalogue=self._catalogue,
         )
-        self._metrics = export_stores(database, self._cache)
+        self._health = ReplicaHealth()
+        self._metrics = export_stores(database, self._cache, self._health.samples)
+        self._health.watch(
+            database=database,
+            factors=self._factors,
+            embeddings=self._embeddings,
+            catalogue=self._catalogue,
+            metrics=self._metrics,
+        )
+        self._health.probe(factors=FactorsProbe(self._factors), embeddings=IndexProbe(self._embeddings))
         # The first request opens connections; no client should wait for that.
         await self._retrieval.retrieve(RecommendationRequest(), timeout_s=WARM_UP_S)
 
@@ -61,10 +72,12 @@ class RecommendationDeployment:
             "embeddings": embeddings,
             "changes": self._catalogue.status(),
             "most_replicas": most_replicas(),
+            "health_check": self._health.status(),
         }
 
     async def check_health(self) -> None:
-        """Return: that this runs shows the loop alive."""
+        """Return if this process is well, whatever its dependencies are."""
+        await self._health.check()
 
     def __del__(self) -> None:
         """Stop pulling changes."""

@@ -9,11 +9,13 @@ from ray import serve
 from artifacts.store import ArtifactStore
 from contracts.candidates import Retrieval
 from contracts.requests import SearchRequest
+from deployments.artifact_probes import IndexProbe
 from deployments.artifact_watch import artifact_status, watch_embeddings
 from deployments.catalogue_watch import watch_catalogue
 from deployments.config import GraphConfig
 from deployments.options import INNER
 from deployments.replica import most_replicas
+from deployments.replica_health import ReplicaHealth
 from deployments.store_metrics import export_stores
 from deployments.stores import open_cache, open_database
 from retrieval.search import SearchRetrieval
@@ -33,7 +35,12 @@ class SearchDeployment:
         self._retrieval = SearchRetrieval(
             self._database, self._embeddings, config.retrieval, cache=self._cache, catalogue=self._catalogue
         )
-        self._metrics = export_stores(self._database, self._cache)
+        self._health = ReplicaHealth()
+        self._metrics = export_stores(self._database, self._cache, self._health.samples)
+        self._health.watch(
+            database=self._database, embeddings=self._embeddings, catalogue=self._catalogue, metrics=self._metrics
+        )
+        self._health.probe(embeddings=IndexProbe(self._embeddings))
         # The first query opens connections and touches the whole index; no client should wait for that.
         await self._retrieval.retrieve(SearchRequest(q="warm up"), timeout_s=WARM_UP_S)
 
@@ -47,10 +54,12 @@ class SearchDeployment:
             **artifact_status(self._embeddings),
             "changes": self._catalogue.status(),
             "most_replicas": most_replicas(),
+            "health_check": self._health.status(),
         }
 
     async def check_health(self) -> None:
-        """Return: that this runs shows the loop alive."""
+        """Return if this process is well, whatever its dependencies are."""
+        await self._health.check()
 
     def __del__(self) -> None:
         """Stop pulling changes."""

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 
 from deployments.metrics import MetricsExport, Sample
 from storage.cache import Cache
 from storage.database import Database, EndpointStatus
 
 
-def export_stores(database: Database, cache: Cache | None) -> MetricsExport:
-    """Export the figures of *database* and *cache* for as long as what is returned is held."""
-    export = MetricsExport(lambda: store_samples(database, cache))
+def export_stores(database: Database, cache: Cache | None, *others: Callable[[], Iterable[Sample]]) -> MetricsExport:
+    """Export the figures of *database* and *cache*, and what *others* yield, while what is returned is held."""
+    export = MetricsExport(
+        lambda: chain(store_samples(database, cache), chain.from_iterable(other() for other in others))
+    )
     export.start()
     return export
 
