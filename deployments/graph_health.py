@@ -103,9 +103,13 @@ class GraphHealth:
         }
 
     async def _cache_status(self) -> dict[str, Any]:
-        reads = {purpose: orjson.loads(orjson.dumps(counts)) for purpose, counts in self._cache.stats().items()}
+        known = {
+            "configured": self._cache.configured,
+            "key_epoch": self._cache.key_epoch,
+            "reads": {purpose: orjson.loads(orjson.dumps(counts)) for purpose, counts in self._cache.stats().items()},
+        }
         try:
             await self._cache.ping()
         except CacheUnavailable as error:
-            return {"healthy": False, "configured": True, "problem": str(error), "reads": reads}
-        return {"healthy": True, "configured": self._cache.configured, "reads": reads}
+            return {"healthy": False, "problem": str(error), **known}
+        return {"healthy": True, **known}

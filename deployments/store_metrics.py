@@ -50,6 +50,9 @@ def _endpoint_samples(endpoint: EndpointStatus) -> Iterator[Sample]:
 
 
 def _cache_samples(cache: Cache) -> Iterator[Sample]:
+    yield Sample(
+        "shortlist_cache_epoch_moves_total", "Times the keys' epoch was seen to move.", cache.epoch_moves, "total"
+    )
     for purpose, counts in cache.stats().items():
         for outcome, total in (("hit", counts.hits), ("miss", counts.misses), ("error", counts.errors)):
             tags = {"purpose": purpose, "outcome": outcome}

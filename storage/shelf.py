@@ -73,8 +73,7 @@ class Shelf(Generic[Value]):
         if not self.configured or not values:
             return False
         try:
-            await self._cache.set_many({key: self._encode(value) for key, value in values.items()}, self._ttl_s)
+            return await self._cache.set_many({key: self._encode(value) for key, value in values.items()}, self._ttl_s)
         except CacheUnavailable:
             self._counts.errors += 1
             return False
-        return True

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import faiss
@@ -26,6 +27,7 @@ from catalogue.products import BatchProduct
 from catalogue.store import upsert_products
 from storage.cache import Cache
 from storage.database import Database
+from storage.key_epoch import parted, stored_key
 from storage.settings import StorageSettings
 from tests.artifacts.tiny_encoder import DIM, write_tiny_encoder
 from tests.servers import TEMPLATE, Servers
@@ -116,6 +118,19 @@ def redis_of(cache: Cache) -> Redis:
     """The server behind *cache*, to look into it and to spoil it."""
     assert cache._redis is not None
     return cache._redis
+
+
+def stored(cache: Cache, key: str) -> str:
+    """The name under which the server holds *key* now."""
+    assert cache.key_epoch is not None
+    return stored_key(cache.key_epoch, key)
+
+
+async def kept(cache: Cache, purpose: str = "") -> list[str]:
+    """The names on the server of what is kept, of whatever epoch, whose keys begin with *purpose*."""
+    redis: Any = redis_of(cache)
+    names = [name.decode() for name in await redis.keys()]
+    return [name for name in names if (of := parted(name)) is not None and of[1].startswith(purpose)]
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from ranking.rankers import WeightedRanker
 from storage.cache import Cache
 from tests.deployments.answers import VERSIONS, answer
 from tests.ranking.candidates import candidates
-from tests.small_catalogue import redis_of
+from tests.small_catalogue import redis_of, stored
 
 SEARCH = SearchRequest(q="red wine", user_id="drinker")
 
@@ -124,7 +124,7 @@ class TestResultCache:
 
     async def test_answers_are_kept_for_five_minutes(self, cache: Cache) -> None:
         await ResultCache(cache).keep("k", answer("p1"))
-        assert 290_000 < await redis_of(cache).pttl("k") <= 300_000
+        assert 290_000 < await redis_of(cache).pttl(stored(cache, "k")) <= 300_000
 
     @pytest.mark.parametrize("spoil", [slice(0), slice(10), slice(-1), slice(1, None)], ids=str)
     async def test_a_damaged_answer_is_a_miss_and_is_overwritten(self, cache: Cache, spoil: slice) -> None:

@@ -19,7 +19,7 @@ from retrieval.search import SearchRetrieval
 from storage.cache import Cache
 from storage.database import Database
 from tests.retrieval.statements import statements
-from tests.small_catalogue import redis_of
+from tests.small_catalogue import kept, redis_of, stored
 
 __all__ = ["statements"]
 
@@ -104,8 +104,8 @@ class TestCandidates:
         # A retriever knows the next state of the product already, the database that is read does not.
         ahead = before | {"p1": before["p1"] + 1}
         await hydrated(hydrator, ahead)
-        assert await redis_of(cache).exists(f"features:1:p1:{before['p1']}")
-        assert not await redis_of(cache).exists(f"features:1:p1:{before['p1'] + 1}")
+        assert await redis_of(cache).exists(stored(cache, f"features:1:p1:{before['p1']}"))
+        assert not await redis_of(cache).exists(stored(cache, f"features:1:p1:{before['p1'] + 1}"))
 
     async def test_a_product_that_is_gone_is_no_candidate(self, database: Database, cache: Cache) -> None:
         known = await revisions(database) | {"gone": 1}
@@ -145,7 +145,7 @@ class TestCandidates:
         await hydrated(Hydrator(database, cache))
         redis = redis_of(cache)
         left_s = {
-            kind: {await redis.pttl(key) // 1000 for key in await redis.keys(f"{kind}:*")}
+            kind: {await redis.pttl(key) // 1000 for key in await kept(cache, f"{kind}:")}
             for kind in ("popularity", "features")
         }
         assert left_s["popularity"]
@@ -160,7 +160,7 @@ class TestCandidates:
         careful = SearchRequest(q="anything", consistency_token=token)
         known = await revisions(own_database)
         assert features((await hydrated(Hydrator(own_database, cache), known, careful)).candidates) == AS_WRITTEN
-        assert await redis_of(cache).dbsize() == 0
+        assert await kept(cache) == []
         assert cache.stats()["features"].misses == 0
 
     @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from retrieval.popular import PopularRetriever
 from storage.cache import Cache
 from storage.database import Database
 from tests.retrieval.statements import statements
-from tests.small_catalogue import redis_of
+from tests.small_catalogue import kept, redis_of
 
 __all__ = ["statements"]
 
@@ -83,7 +83,7 @@ class TestPopularRetriever:
         careful = ReadRequest(consistency_token=await own_database.consistency_token())
         found = await PopularRetriever(own_database, cache, limit=10).retrieve(careful)
         assert (found.cache.status, found.cache.cause) == ("skipped", "not_requested")
-        assert await redis_of(cache).dbsize() == 0
+        assert await kept(cache) == []
 
     @pytest.mark.parametrize("garbage", [b"", b"{}", b"[1]", b'[["p1"]]', b'[["p1", 0.2, "x"]]', b'[["p1", 0.2, 17'])
     async def test_garbage_is_read_again_and_overwritten(
@@ -91,14 +91,14 @@ class TestPopularRetriever:
     ) -> None:
         retriever = PopularRetriever(database, cache, limit=10)
         await ids(retriever)
-        (key,) = await redis_of(cache).keys("popular_lists:*")
+        (key,) = await kept(cache, "popular_lists:")
         await redis_of(cache).set(key, garbage)
         assert await ids(retriever) == ["p2", "p3", "p1", "p5"]
         assert (await retriever.retrieve(ANYTHING)).retrieved.source == "redis"
 
     async def test_a_list_is_kept_for_five_minutes(self, database: Database, cache: Cache) -> None:
         await ids(PopularRetriever(database, cache, limit=10))
-        (key,) = await redis_of(cache).keys("popular_lists:*")
+        (key,) = await kept(cache, "popular_lists:")
         assert 290_000 < await redis_of(cache).pttl(key) <= 300_000
 
     async def test_without_a_cache_the_stage_says_that_none_was_asked(self, database: Database) -> None:

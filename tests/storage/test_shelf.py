@@ -6,7 +6,7 @@ import pytest
 from storage.cache import Cache
 from storage.errors import CacheUnavailable
 from storage.shelf import Shelf
-from tests.small_catalogue import redis_of
+from tests.small_catalogue import redis_of, stored
 
 
 def number(raw: bytes) -> int:
@@ -58,4 +58,4 @@ class TestShelf:
 
     async def test_a_value_is_kept_for_its_time(self, cache: Cache) -> None:
         await numbers(cache).write({"a": 1})
-        assert 59_000 < await redis_of(cache).pttl("a") <= 60_000
+        assert 59_000 < await redis_of(cache).pttl(stored(cache, "a")) <= 60_000
