@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -49,6 +50,25 @@ def read_config(path: Path) -> dict[str, Any]:
 def listening_at(config: Mapping[str, Any], host: str, port: int) -> dict[str, Any]:
     """Return *config* with its HTTP address replaced."""
     return {**config, "http_options": {**(config.get("http_options") or {}), "host": host, "port": port}}
+
+
+def spread(config: Mapping[str, Any], *, nodes: int) -> dict[str, Any]:
+    """
+    Return *config* with the replicas of each deployment spread evenly over *nodes*, unless it says otherwise itself.
+
+    A deployment whose number of replicas is not fixed is left as it is.
+    """
+    return {**config, "applications": [_spread(each, nodes) for each in config["applications"]]}
+
+
+def _spread(application: Mapping[str, Any], nodes: int) -> dict[str, Any]:
+    deployments = [
+        {"max_replicas_per_node": math.ceil(each["num_replicas"] / nodes), **each}
+        if nodes > 1 and isinstance(each.get("num_replicas"), int)
+        else each
+        for each in application.get("deployments", [])
+    ]
+    return {**application, "deployments": deployments} if deployments else dict(application)
 
 
 def deploy(api: RayApi, config: Mapping[str, Any], *, timeout_s: float, follow: Callable[[str], None]) -> None:

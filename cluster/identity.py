@@ -35,6 +35,15 @@ class ProcessIdentity(BaseModel):
                 return process
         return None
 
+    def descendants(self) -> set[int]:
+        """Return the pids of everything below it."""
+        process = self.process()
+        if process is None:
+            return set()
+        with contextlib.suppress(psutil.NoSuchProcess):
+            return {each.pid for each in process.children(recursive=True)}
+        return set()
+
     def memory_bytes(self, *, descendants: bool) -> int:
         """Return its resident memory, with that of every descendant if asked for; 0 when it has ended."""
         process = self.process()

@@ -37,6 +37,15 @@ class RayApi:
         """Return Serve's own account of every application, deployment and replica."""
         return self._request("GET", "/api/serve/applications/", timeout_s=timeout_s)
 
+    def living_nodes(self) -> set[str]:
+        """Return the names of the nodes that the cluster counts as alive; empty where it does not answer."""
+        try:
+            found = self._request("GET", "/api/v0/nodes", timeout_s=10.0)
+            nodes = found["data"]["result"]["result"]
+        except (ClusterError, KeyError, TypeError):
+            return set()
+        return {str(node["node_name"]) for node in nodes if node.get("state") == "ALIVE"}
+
     def deploy(self, config: Mapping[str, Any]) -> None:
         """Ask Serve for what *config* says; it works on it in the background."""
         self._request("PUT", "/api/serve/applications/", body=config, timeout_s=120.0)

@@ -12,6 +12,9 @@ from cluster.errors import StateUnusable
 from cluster.identity import ProcessIdentity
 from cluster.promotion_record import PromotionRecord
 
+# How the names of worker nodes begin.
+WORKER = "ray-worker-"
+
 
 class PartRecord(BaseModel):
     """One server or Ray cluster: its process, its port (of a Postgres server: the socket's number), its restarts."""

@@ -11,7 +11,19 @@ ALL_PARTS: tuple[Part, ...] = get_args(Part)
 
 
 class StackOptions(BaseModel):
-    """Addresses, already settled (no port is 0), which parts to run, and whether writes wait for the replica."""
+    """
+    What to run, and where.
+
+    Attributes:
+        state_dir: Holds everything of the stack.
+        http_host: Address that Serve's HTTP listens on.
+        http_port: Its port; like the other two already settled, never 0.
+        dashboard_port: Of the serving cluster's dashboard.
+        training_dashboard_port: Of the training cluster's dashboard.
+        parts: Which servers and clusters.
+        synchronous: Whether writes wait for the read replica.
+        workers: Ray nodes beside the head of the serving cluster.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -22,3 +34,4 @@ class StackOptions(BaseModel):
     training_dashboard_port: int
     parts: tuple[Part, ...] = ALL_PARTS
     synchronous: bool = False
+    workers: int = 0

@@ -12,7 +12,7 @@ from cluster.errors import ClusterError
 from cluster.local_postgres import PRIMARY, REPLICA, LocalPostgres
 from cluster.local_stack import LocalStack
 from cluster.ray_api import RayApi
-from cluster.record import StackRecord
+from cluster.record import WORKER, StackRecord
 from cluster.state_directory import StateDirectory
 from cluster.valkey import ValkeyServer
 
@@ -42,25 +42,27 @@ def status_of(stack: LocalStack) -> tuple[StackStatus, StackRecord | None]:
     serving = stack_api(stack.state, record.dashboard_url)
     training = stack_api(stack.state, record.training_dashboard_url)
     replicas = replica_rows(serving)
+    nodes = set() if serving is None else serving.living_nodes()
     rows = []
     for name, part in record.parts.items():
         process = part.process
         alive = process.process() is not None
         clusters = {"ray-serving": serving, "ray-training": training}
         memory = process.memory_bytes(descendants=True)
-        if name == "ray-serving":
-            memory -= sum(row.rss_bytes for row in replicas)
+        if name == "ray-serving" or name.startswith(WORKER):
+            below = process.descendants()
+            memory -= sum(row.rss_bytes for row in replicas if row.pid in below)
         rows.append(
             ProcessRow(
                 name=name,
                 pid=process.pid,
                 port=part.port,
                 rss_bytes=max(0, memory),
-                healthy=alive and _works(stack.state, name, clusters.get(name)),
+                healthy=alive and _works(stack.state, name, clusters.get(name), nodes),
             )
         )
     order = [PRIMARY, REPLICA, "valkey", "ray-serving", "ray-training"]
-    rows.sort(key=lambda row: order.index(row.name))
+    rows.sort(key=lambda row: (order.index(row.name) if row.name in order else len(order), row.name))
     return StackStatus(url=record.url, processes=[*rows, *replicas]), record
 
 
@@ -126,8 +128,14 @@ def _replica_row(deployment: str, replica: Mapping[str, Any]) -> ProcessRow:
     )
 
 
-def _works(state: StateDirectory, name: str, cluster: RayApi | None) -> bool:
-    """Ask the part itself: PING, the dashboard, whether a primary takes writes, whether a read replica streams."""
+def _works(state: StateDirectory, name: str, cluster: RayApi | None, nodes: set[str]) -> bool:
+    """
+    Ask the part itself: PING, the dashboard, whether a primary takes writes, whether a read replica streams.
+
+    A worker node works when it is among *nodes*, those that its cluster counts as alive.
+    """
+    if name.startswith(WORKER):
+        return name in nodes
     if cluster is not None:
         return cluster.answers()
     if name == "valkey":

@@ -29,8 +29,9 @@ from cluster.log_files import cut_long_logs
 from cluster.postgres_pair import PostgresPair
 from cluster.promotion import promote
 from cluster.promotion_record import PromotionRecord, PromotionRequest
-from cluster.ray_cluster import RayCluster, RayPlan
-from cluster.record import PartRecord, StackRecord, Step
+from cluster.ray_cluster import RayCluster, RayWorker
+from cluster.ray_node import NodePlan, RayNode
+from cluster.record import WORKER, PartRecord, StackRecord, Step
 from cluster.restarts import Restarts
 from cluster.stack_options import StackOptions
 from cluster.state_directory import StateDirectory
@@ -39,6 +40,8 @@ from cluster.valkey import ValkeyServer
 log = logging.getLogger("supervisor")
 
 WATCH_S = 0.5
+SERVING_CPUS = 16
+SERVING_OBJECT_STORE_BYTES = 100_000_000
 CHORES_S = 10.0
 
 
@@ -83,19 +86,18 @@ class Supervisor:
         if not state.token.exists():
             state.token.touch(mode=0o600)
             state.token.write_text(secrets.token_hex(32))
-        self.serving = self._ray(
-            RayPlan("ray-serving", state.alias / "serve", options.dashboard_port, 16, 100_000_000, serves=True)
+        self.serving = self._cluster(
+            NodePlan("ray-serving", state.alias / "serve", SERVING_CPUS, SERVING_OBJECT_STORE_BYTES),
+            dashboard_port=options.dashboard_port,
+            haproxy=state.alias / "h",
         )
-        self.training = self._ray(
-            RayPlan(
-                "ray-training",
-                state.alias / "train",
-                options.training_dashboard_port,
-                max(4, os.cpu_count() or 1),
-                200_000_000,
-                serves=False,
-            )
+        self.training = self._cluster(
+            # Answers come before training where there are too few CPUs for both.
+            NodePlan("ray-training", state.alias / "train", max(4, os.cpu_count() or 1), 200_000_000, niceness=10),
+            dashboard_port=options.training_dashboard_port,
+            haproxy=None,
         )
+        self.workers = [self._worker(number) for number in range(1, options.workers + 1)]
         self.running: dict[str, Part] = {}
         self.restarts: dict[str, Restarts] = {}
         self.due: dict[str, float] = {}
@@ -111,7 +113,7 @@ class Supervisor:
             database_url=self.pair.servers.database_url,
             replica_urls=[self.pair.servers.replica_url],
             redis_url=self.valkey.url,
-            ports={part.name: part.ports for part in self._clusters()},
+            ports={part.name: part.ports for part in (*self._clusters(), *self._workers())},
             dashboard_url=f"http://127.0.0.1:{options.dashboard_port}" if "ray-serving" in options.parts else None,
             training_dashboard_url=(
                 f"http://127.0.0.1:{options.training_dashboard_port}" if "ray-training" in options.parts else None
@@ -139,6 +141,11 @@ class Supervisor:
         for cluster in clusters:
             with self.step(f"{cluster.name} cluster"):
                 cluster.wait_ready()
+        for worker in self._workers():
+            self.start(worker)
+        for worker in self._workers():
+            with self.step(f"{worker.name} node"):
+                worker.wait_ready()
         self.record.condition = "ready"
         self.record.write(self.state.record)
         log.info("ready: %s", ", ".join(self.running))
@@ -156,10 +163,11 @@ class Supervisor:
 
     def end(self) -> None:
         """Stop every part, Ray clusters first, and whatever they left."""
-        for cluster in (self.training, self.serving):
-            if cluster.process is not None:
-                cluster.process.send_signal(signal.SIGTERM)
-        parts: tuple[Part, ...] = (self.training, self.serving, self.valkey, self.pair.replica, self.pair.primary)
+        nodes: tuple[RayNode, ...] = (self.training, *self.workers, self.serving)
+        for node in nodes:
+            if node.process is not None:
+                node.process.send_signal(signal.SIGTERM)
+        parts: tuple[Part, ...] = (*nodes, self.valkey, self.pair.replica, self.pair.primary)
         for part in parts:
             with contextlib.suppress(OSError):
                 part.stop()
@@ -168,6 +176,9 @@ class Supervisor:
 
     def _clusters(self) -> list[RayCluster]:
         return [cluster for cluster in (self.serving, self.training) if cluster.name in self.options.parts]
+
+    def _workers(self) -> list[RayWorker]:
+        return self.workers if self.serving.name in self.options.parts else []
 
     def start(self, part: Part) -> None:
         """Start *part* and watch it from now on."""
@@ -279,12 +290,12 @@ class Supervisor:
             log.exception("ray-serving: could not deploy again; trying again")
 
     def _name_ray_logs(self) -> None:
-        """Keep ``logs/<cluster>`` leading to the log directory of the cluster's session."""
-        for cluster in self._clusters():
-            sessions = sorted((self.state.run / cluster.plan.directory.name).glob("session_2*"))
-            link = self.state.logs / cluster.name
+        """Keep ``logs/<node>`` leading to the log directory of the node's session."""
+        for node in (*self._clusters(), *self._workers()):
+            sessions = sorted((self.state.run / node.plan.directory.name).glob("session_2*"))
+            link = self.state.logs / node.name
             if sessions:
-                target = Path("..", "run", cluster.plan.directory.name, sessions[-1].name, "logs")
+                target = Path("..", "run", node.plan.directory.name, sessions[-1].name, "logs")
                 if not link.is_symlink() or link.readlink() != target:
                     link.unlink(missing_ok=True)
                     link.symlink_to(target)
@@ -299,17 +310,23 @@ class Supervisor:
         step.seconds = time.time() - step.started_at
         self.record.write(self.state.record)
 
-    def _ray(self, plan: RayPlan) -> RayCluster:
+    def _cluster(self, plan: NodePlan, *, dashboard_port: int, haproxy: Path | None) -> RayCluster:
         return RayCluster(
             plan,
+            dashboard_port=dashboard_port,
             environment=settings(
                 self.state, self.pair.servers.database_url, [self.pair.servers.replica_url], self.valkey.url
             ),
             python=self.state.python,
-            haproxy=self.state.alias / "h",
+            haproxy=haproxy,
             token=self.state.token,
             log=self.state.logs / f"{plan.name}.log",
         )
+
+    def _worker(self, number: int) -> RayWorker:
+        name = f"{WORKER}{number}"
+        plan = NodePlan(name, self.state.alias / f"w{number}", SERVING_CPUS, SERVING_OBJECT_STORE_BYTES)
+        return RayWorker(self.serving, plan, log=self.state.logs / f"{name}.log")
 
 
 def settings(state: StateDirectory, database_url: str, replica_urls: list[str], redis_url: str) -> dict[str, str]:

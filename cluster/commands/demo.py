@@ -19,6 +19,7 @@ from cluster.commands.options import (
     HttpPort,
     StateDir,
     TrainingDashboardPort,
+    Workers,
     stack_at,
     stack_options,
 )
@@ -45,6 +46,7 @@ def demo(
     http_port: HttpPort = 8000,
     dashboard_port: DashboardPort = 8265,
     training_dashboard_port: TrainingDashboardPort = 8266,
+    workers: Workers = 0,
 ) -> None:
     """
     Start everything, load MovieLens-100K, train, deploy, and show three searches and three recommendations.
@@ -69,6 +71,7 @@ def demo(
             http_port=http_port,
             dashboard_port=dashboard_port,
             training_dashboard_port=training_dashboard_port,
+            workers=workers,
         )
         with running_stack(output, stack, options, detached=detach) as started:
             yield started

@@ -8,12 +8,13 @@ from typing import Annotated
 
 import typer
 
-from cluster.application import DEFAULT_CONFIG, listening_at, read_config, wait_http
+from cluster.application import DEFAULT_CONFIG, listening_at, read_config, spread, wait_http
 from cluster.application import deploy as deploy_application
 from cluster.commands.options import Address, AsJson, StateDir, stack_at
 from cluster.console import Output
 from cluster.local_stack import LocalStack
 from cluster.ray_api import RayApi, token_from_environment
+from cluster.record import WORKER
 
 Config = Annotated[Path | None, typer.Argument(help="Serve configuration [default: configs/serve_local.yaml].")]
 Timeout = Annotated[float, typer.Option("--timeout", help="Most seconds to wait until every application runs.")]
@@ -48,6 +49,7 @@ def deploy_locally(output: Output, stack: LocalStack, path: Path, *, timeout_s: 
     record = stack.running()
     api = stack.serving()
     document = listening_at(read_config(path), record.http_host, record.http_port)
+    document = spread(document, nodes=1 + sum(name.startswith(WORKER) for name in record.parts))
     with output.step(f"deploy {path.name}") as progress:
         deploy_application(api, document, timeout_s=timeout_s, follow=progress.say)
         # What the supervisor deploys again when it has to start the cluster again.

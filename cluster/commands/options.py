@@ -37,6 +37,15 @@ TrainingDashboardPort = Annotated[
 Only = Annotated[
     str, typer.Option("--only", hidden=True, help=f"Parts to run, separated by commas: {', '.join(ALL_PARTS)}")
 ]
+Workers = Annotated[
+    int,
+    typer.Option(
+        "--workers",
+        min=0,
+        max=8,
+        help="Ray nodes beside the head of the serving cluster; the replicas of a deployment are spread over all.",
+    ),
+]
 Synchronous = Annotated[
     bool,
     typer.Option(
@@ -69,6 +78,7 @@ def stack_options(
     training_dashboard_port: int,
     only: str = "",
     synchronous: bool = False,
+    workers: int = 0,
 ) -> StackOptions:
     """
     Return settled options: every port is free now and none is 0.
@@ -92,4 +102,5 @@ def stack_options(
         training_dashboard_port=require_free("127.0.0.1", training_dashboard_port, option="--training-dashboard-port"),
         parts=parts,
         synchronous=synchronous,
+        workers=workers,
     )

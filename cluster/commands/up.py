@@ -25,6 +25,7 @@ from cluster.commands.options import (
     StateDir,
     Synchronous,
     TrainingDashboardPort,
+    Workers,
     stack_at,
     stack_options,
 )
@@ -50,6 +51,7 @@ def up(
     dashboard_port: DashboardPort = 8265,
     training_dashboard_port: TrainingDashboardPort = 8266,
     synchronous: Synchronous = False,
+    workers: Workers = 0,
     only: Only = "",
 ) -> None:
     """
@@ -72,6 +74,7 @@ def up(
         training_dashboard_port=training_dashboard_port,
         only=only,
         synchronous=synchronous,
+        workers=workers,
     )
     with running_stack(output, stack, options, detached=detach) as record:
         if "postgres" in options.parts:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.application import DEFAULT_CONFIG, listening_at, read_config
+from cluster.application import DEFAULT_CONFIG, listening_at, read_config, spread
 from cluster.errors import UsageError
 
 
@@ -41,3 +41,20 @@ class TestListeningAt:
             "http_options": {"host": "127.0.0.1", "port": 8000, "request_timeout_s": 60},
             "applications": [],
         }
+
+
+class TestSpread:
+    def test_replicas_are_shared_out_evenly_and_what_is_said_is_kept(self) -> None:
+        deployments: list[dict[str, object]] = [
+            {"name": "three", "num_replicas": 3},
+            {"name": "said", "num_replicas": 3, "max_replicas_per_node": 3},
+            {"name": "scaled", "autoscaling_config": {"min_replicas": 2}},
+        ]
+        config = {"applications": [{"name": "a", "deployments": deployments}, {"name": "b"}]}
+        assert spread(config, nodes=2) == {
+            "applications": [
+                {"name": "a", "deployments": [{**deployments[0], "max_replicas_per_node": 2}, *deployments[1:]]},
+                {"name": "b"},
+            ]
+        }
+        assert spread(config, nodes=1) == config

@@ -1,0 +1,39 @@
+"""What Ray Serve is told through the environment of its nodes; docs/operations.md says what each is for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+# Each is an environment variable, read where the process starts.
+SERVE_PORTS = (
+    "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT",
+    "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT",
+    "RAY_SERVE_HAPROXY_STATS_PORT",
+    "RAY_SERVE_HAPROXY_METRICS_PORT",
+)
+
+
+def serve_settings(haproxy: Path, ports: Mapping[str, int]) -> dict[str, str]:
+    """
+    Return the variables of a serving node.
+
+    Args:
+        haproxy: Directory for HAProxy's files, by a short path.
+        ports: A port for each of `SERVE_PORTS`.
+    """
+    return {
+        "OMP_NUM_THREADS": "1",
+        "RAY_SERVE_ENABLE_HA_PROXY": "1",
+        # A body of 10 MiB travels from the gateway to ingestion.
+        "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": str(64 * 1024 * 1024),
+        "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+        # Which would keep a thousand lines of a replica's log in memory: a killed one would take them along.
+        "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1",
+        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(haproxy / "cfg"),
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(haproxy / "admin"),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(haproxy),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(haproxy / "state"),
+        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(haproxy / "metrics"),
+        **{name: str(ports[name]) for name in SERVE_PORTS},
+    }
