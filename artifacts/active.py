@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Literal, TypeVar
 
-from artifacts.errors import ArtifactCorrupt, ArtifactError
+from artifacts.errors import ArtifactCorrupt, ArtifactError, ArtifactMissing
 from artifacts.manifest import ArtifactKind, Manifest
 from artifacts.store import ArtifactStore
 
@@ -31,7 +31,7 @@ class Loaded(Generic[T]):
 
 @dataclass(frozen=True)
 class Refused:
-    """A version that was named by ``ACTIVE`` and could not be loaded."""
+    """What could not be taken: the version that ``ACTIVE`` names, or ``ACTIVE`` itself."""
 
     version: str
     cause: Cause
@@ -51,7 +51,8 @@ class ActiveArtifact(Generic[T]):
     Loads the active version of *kind* beside the one in use, swaps, and keeps the one before.
 
     A version that cannot be loaded is refused and tried again every 30 s; the one in use stays. Where nothing is
-    loaded yet, the last sound version that was in use steps in. Nothing here raises into the caller.
+    loaded yet, the last sound version that was in use steps in; so it does where ``ACTIVE`` is damaged or gone.
+    Nothing here raises into the caller, and a store that never answers holds up the watching thread alone.
 
     Args:
         load: Called in the watching thread with the verified local directory and the manifest.
@@ -80,6 +81,21 @@ class ActiveArtifact(Generic[T]):
         self._stopped = threading.Event()
         self._looked = threading.Event()
         self._thread: threading.Thread | None = None
+        self._looking_since: float | None = None
+        self._active_gone = False
+        self._ever_active = False
+        self._history_until = 0.0
+
+    @property
+    def looked(self) -> bool:
+        """Whether the first look is over, whatever came of it."""
+        return self._looked.is_set()
+
+    @property
+    def looking_s(self) -> float:
+        """Seconds that the look under way has taken, 0 between looks; many when the store does not answer."""
+        since = self._looking_since
+        return 0.0 if since is None else time.monotonic() - since
 
     @property
     def current(self) -> Loaded[T] | None:
@@ -103,11 +119,11 @@ class ActiveArtifact(Generic[T]):
             self._thread = threading.Thread(target=self._watch, name=f"active-{self.kind}", daemon=True)
             self._thread.start()
 
-    def stop(self) -> None:
-        """End watching; what is loaded stays loaded."""
+    def stop(self, timeout_s: float = 10.0) -> None:
+        """End watching, or leave the thread to itself if its look takes longer; what is loaded stays loaded."""
         self._stopped.set()
         if self._thread is not None:
-            self._thread.join(timeout=10.0)
+            self._thread.join(timeout=timeout_s)
             self._thread = None
 
     @property
@@ -122,10 +138,12 @@ class ActiveArtifact(Generic[T]):
 
     def _watch(self) -> None:
         while True:
+            self._looking_since = time.monotonic()
             try:
                 self._look()
-            except Exception:  # noqa: BLE001  a watcher that dies would freeze its version without a word
+            except BaseException:  # noqa: BLE001  a watcher that dies would freeze its version without a word
                 _log.exception("%s: looking for the active version failed", self.kind)
+            self._looking_since = None
             self._looked.set()
             if self._stopped.wait(self._poll_s):
                 return
@@ -134,11 +152,13 @@ class ActiveArtifact(Generic[T]):
         """Compare ``ACTIVE`` with what is loaded, and act on a difference."""
         try:
             wanted = self._store.active_version(self.kind)
+            if wanted is None:
+                self._miss()
+                return
         except ArtifactError as error:
             self._refuse("ACTIVE", error)
             return
-        if wanted is None:
-            return
+        self._active_gone = False
         pair = self._pair
         if pair.current is not None and pair.current.version == wanted:
             self.refused = None
@@ -150,6 +170,23 @@ class ActiveArtifact(Generic[T]):
             except ArtifactError as error:
                 self._refuse(wanted, error)
 
+    def _miss(self) -> None:
+        """Refuse that ``ACTIVE`` is gone where it once was; a first activation is seen in two steps."""
+        if self.current is None and not self._was_ever_active():
+            return
+        if self._active_gone or not self.looked:
+            gone = f"{self._store.root}/{self.kind}/ACTIVE is gone. Activate a version."
+            self._refuse("ACTIVE", ArtifactMissing(gone))
+        self._active_gone = True
+
+    def _was_ever_active(self) -> bool:
+        """Whether any version was; asked once in 30 s."""
+        now = time.monotonic()
+        if now >= self._history_until:
+            self._history_until = now + _RETRY_REFUSED_S
+            self._ever_active = bool(self._store.once_active(self.kind))
+        return self._ever_active
+
     def _load_version(self, version: str) -> Loaded[T]:
         directory = self._store.fetch(self.kind, version)
         manifest = self._store.manifest(self.kind, version)
@@ -157,7 +194,7 @@ class ActiveArtifact(Generic[T]):
             return Loaded(version, manifest, self._load(directory, manifest))
         except ArtifactError:
             raise
-        except Exception as error:
+        except BaseException as error:  # a panic of the tokenizers' Rust code is no Exception
             raise ArtifactCorrupt(
                 f"{self.kind} {version} cannot be loaded: {error}. Activate another version."
             ) from error
@@ -191,10 +228,10 @@ class ActiveArtifact(Generic[T]):
     def _take_last_sound(self, *, but: str) -> None:
         """Take the version in use last that still loads; one that was never activated passed no gate."""
         try:
-            versions = [activation.version for activation in reversed(self._store.history(self.kind))]
+            versions = self._store.once_active(self.kind)
         except ArtifactError:
             return
-        for version in dict.fromkeys(versions):
+        for version in versions:
             if version == but:
                 continue
             try:

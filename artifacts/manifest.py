@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import secrets
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
@@ -35,12 +38,15 @@ def _inside(name: str) -> str:
     return name
 
 
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
 class FileRecord(BaseModel):
     """One file of a version: lower-case hexadecimal sha256 and size in bytes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    sha256: Sha256
     bytes: Annotated[int, Field(ge=0)]
 
 
@@ -73,6 +79,36 @@ class ManifestDraft(BaseModel):
 
 
 class Manifest(ManifestDraft):
-    """A published version; ``files`` maps each file's relative posix path to its record, the manifest excepted."""
+    """
+    A published version.
+
+    Attributes:
+        files: Each file's relative posix path and its record, the manifest excepted.
+        seal: The sha256 of all the rest of the manifest; None in one that was made before there were seals.
+    """
 
     files: dict[Annotated[str, AfterValidator(_inside)], FileRecord]
+    seal: Sha256 | None = None
+
+    def sealed(self) -> Manifest:
+        """The same with its seal."""
+        return self.model_copy(update={"seal": _seal(self.model_dump(mode="json"))})
+
+    @classmethod
+    def read(cls, content: bytes) -> Manifest:
+        """
+        Read what was written.
+
+        Raises:
+            ValueError: it is no manifest, or differs from what was sealed.
+        """
+        manifest = cls.model_validate_json(content)
+        if manifest.seal is not None and manifest.seal != _seal(json.loads(content)):
+            raise ValueError("it differs from what was sealed")
+        return manifest
+
+
+def _seal(document: Mapping[str, Any]) -> str:
+    """The sha256 of *document* without its seal, however it is laid out."""
+    rest = {name: value for name, value in document.items() if name != "seal"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()

@@ -12,14 +12,16 @@ import json
 import os
 import tempfile
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pyarrow import fs as arrow_fs
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
-from artifacts.errors import ArtifactCorrupt, ArtifactMissing, ArtifactStoreUnavailable
+from artifacts.errors import ArtifactCorrupt, ArtifactError, ArtifactMissing, ArtifactStoreUnavailable
 from artifacts.manifest import MANIFEST_NAME, ArtifactKind, FileRecord, Manifest, ManifestDraft, is_version
+from artifacts.regular_file import open_regular
 from artifacts.tree import LocalTree, ObjectTree, Tree
 
 ROOT_VARIABLE = "SHORTLIST_ARTIFACTS"
@@ -81,7 +83,7 @@ class ArtifactStore:
     def versions(self, kind: ArtifactKind) -> list[str]:
         """The whole versions of *kind*, oldest first."""
         names = [name for name in self._tree.directories(kind) if is_version(name)]
-        return [name for name in names if self._tree.read(f"{kind}/{name}/{MANIFEST_NAME}") is not None]
+        return [name for name in names if self._has_manifest(kind, name)]
 
     def history(self, kind: ArtifactKind) -> list[Activation]:
         """Every activation of *kind*, oldest first; lines that cannot be read are passed over."""
@@ -92,6 +94,20 @@ class ArtifactStore:
             except ValidationError:
                 continue
         return activations
+
+    def once_active(self, kind: ArtifactKind) -> list[str]:
+        """
+        Return the versions that were in use, the last one first; each passed the gate of its job.
+
+        Where ``HISTORY`` is damaged, those that later versions name as their parent are known still.
+        """
+        used: list[str] = []
+        with suppress(ArtifactError):
+            used = [activation.version for activation in reversed(self.history(kind))]
+        for version in reversed(self.versions(kind)):
+            with suppress(ArtifactError):
+                used.append(self.manifest(kind, version).parent or "")
+        return [version for version in dict.fromkeys(used) if is_version(version)]
 
     def manifest(self, kind: ArtifactKind, version: str) -> Manifest:
         """
@@ -106,8 +122,8 @@ class ArtifactStore:
         if content is None:
             raise ArtifactMissing(f"There is no {where}. Train one, or activate one of those that `versions` lists.")
         try:
-            manifest = Manifest.model_validate_json(content)
-        except ValidationError as error:
+            manifest = Manifest.read(content)
+        except ValueError as error:
             raise ArtifactCorrupt(f"{where}/{MANIFEST_NAME} cannot be read ({error}). {_ADVICE}") from error
         if (manifest.kind, manifest.version) != (kind, version):
             raise ArtifactCorrupt(f"{where} holds {manifest.kind} {manifest.version}. {_ADVICE}")
@@ -128,7 +144,7 @@ class ArtifactStore:
             for path in sorted(directory.rglob("*"))
             if path.is_file() and path.name != MANIFEST_NAME
         }
-        manifest = Manifest(**draft.model_dump(), files=files)
+        manifest = Manifest(**draft.model_dump(), files=files).sealed()
         content = manifest.model_dump_json(indent=2).encode() + b"\n"
         self._tree.put_directory(directory, list(files), f"{draft.kind}/{draft.version}", content)
         return manifest
@@ -138,16 +154,17 @@ class ArtifactStore:
         Make *version* the one that serving loads, after verifying every file of it.
 
         Raises:
-            ArtifactMissing, ArtifactCorrupt: the active version stays as it was.
+            ArtifactMissing, ArtifactCorrupt, ArtifactStoreUnavailable: the active version stays as it was.
         """
         self.fetch(kind, version)
         try:
             replaced = self.active_version(kind)
         except ArtifactCorrupt:
             replaced = None
-        self._tree.replace(f"{kind}/ACTIVE", version.encode() + b"\n")
         activation = Activation(version=version, replaced=replaced, activated_at=datetime.now(UTC))
+        # First, so that nothing can be in use that is not written down.
         self._tree.append(f"{kind}/HISTORY", json.dumps(activation.model_dump(mode="json")).encode() + b"\n")
+        self._tree.replace(f"{kind}/ACTIVE", version.encode() + b"\n")
 
     def fetch(self, kind: ArtifactKind, version: str, *, only: Collection[str] | None = None) -> Path:
         """
@@ -174,6 +191,11 @@ class ArtifactStore:
             raise ArtifactCorrupt(f"{self.root}/{name}: {difference}. {_ADVICE}")
         return directory
 
+    def _has_manifest(self, kind: ArtifactKind, version: str) -> bool:
+        with suppress(ArtifactCorrupt):
+            return self._tree.read(f"{kind}/{version}/{MANIFEST_NAME}") is not None
+        return False
+
 
 _ADVICE = "Roll back by activating another version, or train again."
 
@@ -181,18 +203,25 @@ _ADVICE = "Roll back by activating another version, or train again."
 def first_difference(directory: Path, manifest: Manifest) -> str | None:
     """Return how the files below *directory* first differ from *manifest*, or None where all match."""
     for name, record in sorted(manifest.files.items()):
-        path = directory / name
-        try:
-            if path.stat().st_size != record.bytes:
-                return f"{name} has {path.stat().st_size} bytes where the manifest says {record.bytes}"
-            if sha256_of(path) != record.sha256:
+        if difference := _difference(directory / name, name, record):
+            return difference
+    return None
+
+
+def _difference(path: Path, name: str, record: FileRecord) -> str | None:
+    try:
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size != record.bytes:
+                return f"{name} has {size} bytes where the manifest says {record.bytes}"
+            if hashlib.file_digest(file, "sha256").hexdigest() != record.sha256:
                 return f"sha256 of {name} differs from the manifest"
-        except (FileNotFoundError, NotADirectoryError):
-            return f"{name} is missing"
-        except OSError as error:
-            raise ArtifactStoreUnavailable(
-                f"Cannot read {path}: {error}. Check its permissions, then retry."
-            ) from error
+    except (FileNotFoundError, NotADirectoryError):
+        return f"{name} is missing"
+    except ArtifactCorrupt:
+        return f"{name} is not a file"
+    except OSError as error:
+        raise ArtifactStoreUnavailable(f"Cannot read {path}: {error}. Check its permissions, then retry.") from error
     return None
 
 

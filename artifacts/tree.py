@@ -7,11 +7,12 @@ once. Locally a rename gives that; on an object store the manifest, written last
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
@@ -21,16 +22,26 @@ from pyarrow import fs as arrow_fs
 
 from artifacts.errors import ArtifactConflict, ArtifactStoreUnavailable
 from artifacts.manifest import MANIFEST_NAME
+from artifacts.regular_file import open_regular
 
 STAGING_PREFIX = ".staging-"
 _ABANDONED_AFTER_S = 24 * 3600.0
+_MAKE_ROOM = (
+    "Nothing was changed. Make room there, for example by removing versions and training runs that nobody needs, "
+    "then run it again."
+)
 
 
 class Tree(Protocol):
     """A rooted tree of files; every name is a relative posix path."""
 
     def read(self, name: str) -> bytes | None:
-        """The file's bytes, or None where there is no such file."""
+        """
+        The file's bytes, or None where there is no such file.
+
+        Raises:
+            ArtifactCorrupt: something else than a file is there.
+        """
 
     def replace(self, name: str, content: bytes) -> None:
         """Put a small file in place of the old one, at once."""
@@ -66,7 +77,8 @@ class LocalTree:
         """The file's bytes, or None where there is no such file."""
         with _explained(f"read {self.root / name}"):
             try:
-                return (self.root / name).read_bytes()
+                with open_regular(self.root / name) as file:
+                    return file.read()
             except (FileNotFoundError, NotADirectoryError):
                 return None
 
@@ -75,6 +87,7 @@ class LocalTree:
         target = self.root / name
         with _explained(f"write {target}"):
             target.parent.mkdir(parents=True, exist_ok=True)
+            _make_way(target)
             descriptor, beside = tempfile.mkstemp(prefix=STAGING_PREFIX, dir=target.parent)
             try:
                 with os.fdopen(descriptor, "wb") as file:
@@ -93,9 +106,10 @@ class LocalTree:
         target = self.root / name
         with _explained(f"append to {target}"):
             target.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            _make_way(target)
+            descriptor = os.open(target, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
             try:
-                os.write(descriptor, line)
+                _append(descriptor, line)
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
@@ -114,6 +128,7 @@ class LocalTree:
         with _explained(f"write {target}"):
             target.parent.mkdir(parents=True, exist_ok=True)
             _sweep(target.parent)
+            _require_room(target.parent, sum((source / file).stat().st_size for file in files) + len(manifest))
             staging = Path(tempfile.mkdtemp(prefix=f"{STAGING_PREFIX}{target.name}-", dir=target.parent))
             try:
                 staging.chmod(0o755)
@@ -199,6 +214,8 @@ class ObjectTree:
         target = self._cache / name
         with _explained(f"fetch {self._path(name)} into {target}"):
             target.parent.mkdir(parents=True, exist_ok=True)
+            _sweep(target.parent)
+            _require_room(target.parent, self._size(f"{name}/{file}" for file in files))
             with tempfile.TemporaryDirectory(prefix=STAGING_PREFIX, dir=target.parent) as staging:
                 fetched = Path(staging) / "fetched"
                 for file in files:
@@ -212,6 +229,11 @@ class ObjectTree:
 
     def _path(self, name: str) -> str:
         return f"{self._base}/{name}"
+
+    def _size(self, names: Iterable[str]) -> int:
+        """The bytes of those objects that exist."""
+        found = self._fs.get_file_info([self._path(name) for name in names])
+        return sum(info.size or 0 for info in found)
 
     def _upload(self, source: Path, name: str) -> None:
         self._fs.create_dir(self._path(name).rpartition("/")[0], recursive=True)
@@ -241,6 +263,34 @@ def _sweep(directory: Path) -> None:
                 shutil.rmtree(left, ignore_errors=True)
 
 
+def _make_way(target: Path) -> None:
+    """Move aside what is there if it is no file; it is swept after a day."""
+    with suppress(FileNotFoundError):
+        if not target.is_file() and (target.exists() or target.is_symlink()):
+            aside = tempfile.mkdtemp(prefix=f"{STAGING_PREFIX}{target.name}-", dir=target.parent)
+            target.rename(Path(aside) / target.name)
+
+
+def _append(descriptor: int, line: bytes) -> None:
+    """Write *line* whole or not at all, and never behind half a line that somebody else left."""
+    before = os.fstat(descriptor).st_size
+    if before and os.pread(descriptor, 1, before - 1) != b"\n":
+        line = b"\n" + line
+    written = os.write(descriptor, line)
+    if written < len(line):
+        os.ftruncate(descriptor, before)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _require_room(directory: Path, needed: int) -> None:
+    """Refuse to begin what would fill the disk: others may live on it."""
+    free = shutil.disk_usage(directory).free
+    if free < needed:
+        raise ArtifactStoreUnavailable(
+            f"{directory} needs {needed:,} bytes and its disk has {free:,} left: No space left on device. {_MAKE_ROOM}"
+        )
+
+
 def _flush(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -255,6 +305,8 @@ def _explained(intent: str) -> Iterator[None]:
     try:
         yield
     except (OSError, ArrowException) as error:
+        if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise ArtifactStoreUnavailable(f"Cannot {intent}: {error}. {_MAKE_ROOM}") from error
         raise ArtifactStoreUnavailable(
             f"Cannot {intent}: {error}. Check the path, its permissions, free space and the network, then retry."
         ) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -57,7 +58,7 @@ class LiveEncoders:
         """
         try:
             self._store = self._store or self._open_store()
-            active = self._store.active_version(KIND)
+            active = _active(self._store)
         except ArtifactError as error:
             self.problem = str(error)
             return
@@ -87,17 +88,24 @@ class LiveEncoders:
         return tuple(found.values())
 
 
+def _active(store: ArtifactStore) -> str | None:
+    """The active version; where ``ACTIVE`` is damaged or gone, the one that serving goes on with."""
+    active: str | None = None
+    with suppress(ArtifactCorrupt):
+        active = store.active_version(KIND)
+    return active or next(iter(store.once_active(KIND)), None)
+
+
 def _wanted(store: ArtifactStore, active: str | None, problems: list[str]) -> list[str]:
     """The active version, and the one that a rollback would bring back."""
     if active is None:
         problems.append("no embeddings version is active; train one")
         return []
     try:
-        used = [activation.version for activation in reversed(store.history(KIND))]
+        before = next((version for version in store.once_active(KIND) if version != active), None)
     except ArtifactError as error:
         problems.append(str(error))
-        used = []
-    before = next((version for version in used if version != active), None)
+        before = None
     return [active] if before is None else [active, before]
 
 

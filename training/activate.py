@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 
+from artifacts.errors import ArtifactCorrupt
 from artifacts.manifest import KINDS, ArtifactKind
 from artifacts.popularity_table import PopularityTable
 from artifacts.store import ArtifactStore
@@ -35,9 +36,16 @@ def activate(store: ArtifactStore, kind: ArtifactKind, version: str) -> None:
 
 def show(store: ArtifactStore, kind: ArtifactKind) -> None:
     """Print the versions of *kind*, oldest first, with their metrics; the active one is marked."""
-    active = store.active_version(kind)
+    active = None
+    try:
+        active = store.active_version(kind)
+    except ArtifactCorrupt as error:
+        print(f"! {error}")
     for version in store.versions(kind):
-        metrics = " ".join(f"{name}={value:g}" for name, value in store.manifest(kind, version).metrics.items())
+        try:
+            metrics = " ".join(f"{name}={value:g}" for name, value in store.manifest(kind, version).metrics.items())
+        except ArtifactCorrupt as error:
+            metrics = str(error)
         print(f"{'*' if version == active else ' '} {version}  {metrics}")
 
 
