@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from artifacts.errors import ArtifactCorrupt
+from artifacts.manifest import Manifest
 
 _USER_FACTORS, _ITEM_FACTORS = "user_factors.npy", "item_factors.npy"
 _USERS, _ITEMS = "users.parquet", "items.parquet"
@@ -98,13 +99,23 @@ class Factors:
         (directory / _PARAMETERS).write_text(json.dumps(parameters) + "\n", encoding="utf-8")
 
     @classmethod
-    def load(cls, directory: Path) -> Factors:
+    def load(cls, directory: Path, manifest: Manifest | None = None) -> Factors:
         """
         Read what `save` wrote.
 
+        Args:
+            manifest: Of the version; its dimension and counts must be those of the factors.
+
         Raises:
-            ArtifactCorrupt: a file cannot be read, or the parts do not fit each other.
+            ArtifactCorrupt: a file cannot be read, or the parts do not fit each other or the manifest.
         """
+        factors = cls._read(directory)
+        if manifest is not None and (problem := factors.misfit(manifest)):
+            raise ArtifactCorrupt(f"The factors in {directory}: {problem}. Activate another version, or train again.")
+        return factors
+
+    @classmethod
+    def _read(cls, directory: Path) -> Factors:
         try:
             parameters = json.loads((directory / _PARAMETERS).read_text(encoding="utf-8"))
             users = pq.read_table(directory / _USERS)
@@ -122,6 +133,17 @@ class Factors:
                 f"The factors in {directory} cannot be read: {error}. Train collaborative again."
             ) from error
 
+    def misfit(self, manifest: Manifest) -> str | None:
+        """Return how the factors differ from what *manifest* says of them, or None."""
+        found = {"users": len(self.user_ids), "items": len(self.item_ids)}
+        for name, count in found.items():
+            if manifest.counts.get(name, count) != count:
+                return f"{count} {name} where the manifest says {manifest.counts[name]}"
+        width = self.item_factors.shape[1]
+        if manifest.dim not in (None, width):
+            return f"{width} factors where the manifest says {manifest.dim}"
+        return None
+
     def _problem(self) -> str | None:
         for name, ids, rows, factors in (
             ("user", self.user_ids, self._user_rows, self.user_factors),
@@ -129,8 +151,8 @@ class Factors:
         ):
             if factors.ndim != 2 or factors.dtype != np.float32 or len(ids) != len(factors):  # noqa: PLR2004  a matrix
                 return f"{len(ids)} {name} ids for {factors.dtype} of shape {factors.shape}"
-            if len(rows) != len(ids):
-                return f"a {name} appears twice"
+            if None in rows or len(rows) != len(ids):
+                return f"a {name} appears twice, or has no id"
             if not np.isfinite(factors).all():
                 return f"a {name} factor is not finite"
         if self.event_counts is not None and self.event_counts.shape != (len(self.user_ids),):

@@ -35,14 +35,28 @@ class PopularityTable:
         Read what `save` wrote.
 
         Raises:
-            ArtifactCorrupt: the file cannot be read.
+            ArtifactCorrupt: the file cannot be read, or holds what no count gives.
         """
         try:
             table = pq.read_table(directory / _FILE, schema=_SCHEMA)
         except (OSError, ValueError, pa.ArrowException) as error:
             raise ArtifactCorrupt(f"{directory / _FILE} cannot be read: {error}. Train popularity again.") from error
-        return cls(
+        loaded = cls(
             product_ids=table["product_id"].to_pylist(),
             popularity=table["popularity"].to_numpy(),
             weighted_count=table["weighted_count"].to_numpy(),
         )
+        if problem := loaded._problem():
+            raise ArtifactCorrupt(f"{directory / _FILE}: {problem}. Train popularity again.")
+        return loaded
+
+    def _problem(self) -> str | None:
+        if None in self.product_ids:
+            return "a product has no id"
+        if len(set(self.product_ids)) != len(self.product_ids):
+            return "a product appears twice"
+        if not ((self.popularity >= 0) & (self.popularity <= 1)).all():
+            return "a popularity is not between 0 and 1"
+        if not (np.isfinite(self.weighted_count) & (self.weighted_count >= 0)).all():
+            return "a count is negative or not finite"
+        return None

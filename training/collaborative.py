@@ -89,7 +89,7 @@ def train(flags: argparse.Namespace) -> None:
         )
         manifest = store.publish(directory, draft)
     if flags.activate:
-        activate_if_it_loads(store, manifest, lambda loaded, _: Factors.load(loaded))
+        activate_if_it_loads(store, manifest, Factors.load)
     say(f"collaborative {version} is {'active' if flags.activate else 'published'}")
     conclude(manifest)
 

@@ -19,6 +19,7 @@ from ray.train import Checkpoint, get_dataset_shard, report
 
 from artifacts.embedding_index import INDEX_FILE, PRODUCTS_FILE
 from artifacts.encoder import OnnxEncoder
+from artifacts.self_test import SelfTest
 
 _SAY_EVERY_S = 5.0
 _CHUNK = 64
@@ -47,6 +48,8 @@ def train_embeddings(config: dict[str, Any]) -> None:
         index.add(vectors)
         faiss.write_index(index, str(directory / INDEX_FILE))
         pq.write_table(products.select(["product_id"]), directory / PRODUCTS_FILE)
+        texts = (products[name].to_pylist() for name in ("product_id", "text"))
+        SelfTest.made(encoder, index, list(zip(*texts, strict=True))).save(directory)
         report(
             {
                 "encoder": encoder_fields,

@@ -16,9 +16,9 @@ DIM = 4
 MAX_TOKENS = 8
 
 
-def write_tiny_encoder(directory: Path) -> None:
-    """Write a graph that looks words up, averages and normalises them, and its tokenizer."""
-    table = np.random.default_rng(3).normal(size=(len(VOCABULARY), DIM)).astype(np.float32)
+def write_tiny_encoder(directory: Path, seed: int = 3) -> None:
+    """Write a graph that looks words up, averages and normalises them, and its tokenizer; *seed* gives the words."""
+    table = np.random.default_rng(seed).normal(size=(len(VOCABULARY), DIM)).astype(np.float32)
     graph = helper.make_graph(
         [
             helper.make_node("Gather", ["table", "input_ids"], ["tokens"]),
