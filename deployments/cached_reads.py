@@ -105,8 +105,8 @@ class CachedReads:
         started = time.perf_counter()
         try:
             kept = await self._results.find(key)
-        except CacheUnavailable:
-            stage = cache_down(started)
+        except CacheUnavailable as error:
+            stage = cache_down(error, started)
             return _with_cache(await compute(), stage), CacheOutcome("miss", detail="unavailable")
         if kept is not None:
             stage = Stage("cache", source="redis", ms=round((time.perf_counter() - started) * 1000, 3))

@@ -36,6 +36,7 @@ from retrieval.hydration import Hydrator
 from retrieval.recommendation import RecommendationRetrieval
 from retrieval.stage_run import cause_of
 from retrieval.user_events import event_count
+from storage.breakers import Breakers
 from storage.errors import DatabaseUnavailable
 
 WARM_UP_S = 20.0
@@ -58,8 +59,9 @@ class GatewayDeployment:
     ) -> None:
         self._config = config
         self._ingestion = ingestion
-        self._database = await open_database("gateway", config.storage)
-        self._cache = open_cache()
+        self._breakers = Breakers(config.breaker)
+        self._database = await open_database("gateway", config.storage, self._breakers)
+        self._cache = open_cache(self._breakers)
         self._hydrator = Hydrator(self._database)
         self._epoch = EpochWatcher(self._database)
         self._health = GraphHealth(
@@ -71,7 +73,7 @@ class GatewayDeployment:
         )
         self._deployed = DeployedVersions(self._health)
         self._replica_health = ReplicaHealth()
-        self._metrics = export_stores(self._database, self._cache, self._replica_health.samples)
+        self._metrics = export_stores(self._database, self._cache, self._breakers, self._replica_health.samples)
         self._reads = ReadPath(
             search=search,
             recommendation=recommendation,
@@ -151,6 +153,7 @@ class GatewayDeployment:
         report = await self._health.report()
         return {
             **report,
+            "breakers": self._breakers.report(),
             "config": self._config.version,
             "impressions_dropped": self._impressions.dropped,
             "health_check": self._replica_health.status(),

@@ -19,6 +19,7 @@ from deployments.replica import most_replicas
 from deployments.replica_health import ReplicaHealth
 from deployments.store_metrics import export_stores
 from deployments.stores import open_database, open_encoders
+from storage.breakers import Breakers
 from storage.settings import StorageSettings
 
 SESSIONS = 2
@@ -35,11 +36,12 @@ class IngestionDeployment:
     """
 
     async def __init__(self, config: GraphConfig) -> None:  # type: ignore[misc]  # Serve awaits it
-        self._database = await open_database("ingestion", config.storage)
+        self._breakers = Breakers(config.breaker)
+        self._database = await open_database("ingestion", config.storage, self._breakers)
         self._embedder = ProductEmbedder(StorageSettings.from_environment().database_url, open_encoders)
         self._embedder.start()
         self._health = ReplicaHealth()
-        self._metrics = export_stores(self._database, None, self._health.samples)
+        self._metrics = export_stores(self._database, None, self._breakers, self._health.samples)
         self._maintenance = Maintenance(StorageSettings.from_environment(), config.maintenance)
         self._maintenance.start()
         self._health.watch(
@@ -79,6 +81,7 @@ class IngestionDeployment:
             "healthy": primary.healthy and not any(problems),
             "embedding": embedding,
             "maintenance": maintenance,
+            "breakers": self._breakers.report(),
             "most_replicas": most_replicas(),
             "health_check": self._health.status(),
             "sessions": SESSIONS,

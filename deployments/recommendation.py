@@ -19,6 +19,7 @@ from deployments.replica_health import ReplicaHealth
 from deployments.store_metrics import export_stores
 from deployments.stores import open_cache, open_database
 from retrieval.recommendation import RecommendationRetrieval
+from storage.breakers import Breakers
 
 WARM_UP_S = 5.0
 
@@ -28,11 +29,12 @@ class RecommendationDeployment:
     """Holds the factor model, the embedding index and the live catalogue; retrieves candidates only."""
 
     async def __init__(self, config: GraphConfig) -> None:  # type: ignore[misc]  # Serve awaits it
+        self._breakers = Breakers(config.breaker)
         store = ArtifactStore.from_environment()
         self._factors = await watch_factors(store)
         self._embeddings = await watch_embeddings(store)
-        self._cache = open_cache()
-        database = await open_database("recommendation", config.storage)
+        self._cache = open_cache(self._breakers)
+        database = await open_database("recommendation", config.storage, self._breakers)
         self._catalogue = await watch_catalogue(database, self._embeddings, config.retrieval)
         self._retrieval = RecommendationRetrieval(
             database,
@@ -42,7 +44,7 @@ class RecommendationDeployment:
             catalogue=self._catalogue,
         )
         self._health = ReplicaHealth()
-        self._metrics = export_stores(database, self._cache, self._health.samples)
+        self._metrics = export_stores(database, self._cache, self._breakers, self._health.samples)
         self._health.watch(
             database=database,
             factors=self._factors,
@@ -71,6 +73,7 @@ class RecommendationDeployment:
             "collaborative": factors,
             "embeddings": embeddings,
             "changes": self._catalogue.status(),
+            "breakers": self._breakers.report(),
             "most_replicas": most_replicas(),
             "health_check": self._health.status(),
         }

@@ -19,6 +19,7 @@ from deployments.replica_health import ReplicaHealth
 from deployments.store_metrics import export_stores
 from deployments.stores import open_cache, open_database
 from retrieval.search import SearchRetrieval
+from storage.breakers import Breakers
 
 WARM_UP_S = 5.0
 
@@ -28,15 +29,16 @@ class SearchDeployment:
     """Holds the embedding index, the live catalogue over it and a database pool; retrieves candidates only."""
 
     async def __init__(self, config: GraphConfig) -> None:  # type: ignore[misc]  # Serve awaits it
-        self._database = await open_database("search", config.storage)
-        self._cache = open_cache()
+        self._breakers = Breakers(config.breaker)
+        self._database = await open_database("search", config.storage, self._breakers)
+        self._cache = open_cache(self._breakers)
         self._embeddings = await watch_embeddings(ArtifactStore.from_environment())
         self._catalogue = await watch_catalogue(self._database, self._embeddings, config.retrieval)
         self._retrieval = SearchRetrieval(
             self._database, self._embeddings, config.retrieval, cache=self._cache, catalogue=self._catalogue
         )
         self._health = ReplicaHealth()
-        self._metrics = export_stores(self._database, self._cache, self._health.samples)
+        self._metrics = export_stores(self._database, self._cache, self._breakers, self._health.samples)
         self._health.watch(
             database=self._database, embeddings=self._embeddings, catalogue=self._catalogue, metrics=self._metrics
         )
@@ -53,6 +55,7 @@ class SearchDeployment:
         return {
             **artifact_status(self._embeddings),
             "changes": self._catalogue.status(),
+            "breakers": self._breakers.report(),
             "most_replicas": most_replicas(),
             "health_check": self._health.status(),
         }

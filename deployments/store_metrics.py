@@ -1,19 +1,27 @@
-"""The figures of the database pools and of the cache, as samples."""
+"""The figures of the database pools, the cache and the circuit breakers, as samples."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 
+from deployments.breaker_metrics import breaker_samples
 from deployments.metrics import MetricsExport, Sample
+from storage.breakers import Breakers
 from storage.cache import Cache
 from storage.database import Database, EndpointStatus
 
 
-def export_stores(database: Database, cache: Cache | None, *others: Callable[[], Iterable[Sample]]) -> MetricsExport:
-    """Export the figures of *database* and *cache*, and what *others* yield, while what is returned is held."""
+def export_stores(
+    database: Database, cache: Cache | None, breakers: Breakers, *others: Callable[[], Iterable[Sample]]
+) -> MetricsExport:
+    """Export the figures of the stores and of *breakers*, and what *others* yield, while what is returned is held."""
     export = MetricsExport(
-        lambda: chain(store_samples(database, cache), chain.from_iterable(other() for other in others))
+        lambda: chain(
+            store_samples(database, cache),
+            breaker_samples(breakers),
+            chain.from_iterable(other() for other in others),
+        )
     )
     export.start()
     return export

@@ -7,22 +7,25 @@ import tempfile
 from pathlib import Path
 
 from artifacts.store import CACHE_VARIABLE, ArtifactStore
+from storage.breakers import Breakers
 from storage.cache import Cache
 from storage.config import StorageConfig
 from storage.database import Database
 from storage.settings import StorageSettings
 
 
-async def open_database(application: str, config: StorageConfig) -> Database:
+async def open_database(application: str, config: StorageConfig, breakers: Breakers) -> Database:
     """Return the process's database, from the settings in the environment; it keeps trying while servers are down."""
-    database = Database(StorageSettings.from_environment(), application=f"shortlist-{application}", config=config)
+    database = Database(
+        StorageSettings.from_environment(), application=f"shortlist-{application}", config=config, breakers=breakers
+    )
     await database.start()
     return database
 
 
-def open_cache() -> Cache:
+def open_cache(breakers: Breakers) -> Cache:
     """Return the process's cache, from the settings in the environment."""
-    return Cache(StorageSettings.from_environment().redis_url)
+    return Cache(StorageSettings.from_environment().redis_url, breakers=breakers)
 
 
 def open_encoders() -> ArtifactStore:

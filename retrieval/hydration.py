@@ -183,8 +183,8 @@ async def _looked_up(look: Awaitable[dict[str, Value]] | None) -> tuple[dict[str
     started = time.perf_counter()
     try:
         return (await look if look is not None else {}), None
-    except CacheUnavailable:
-        return {}, cache_down(started)
+    except CacheUnavailable as error:
+        return {}, cache_down(error, started)
 
 
 def without_features(fused: Fused, *, relevance: bool) -> Candidates:

@@ -85,8 +85,8 @@ class PopularRetriever:
         started = time.perf_counter()
         try:
             found = (await self._lists.read([key])).get(key)
-        except CacheUnavailable:
-            return None, cache_down(started)
+        except CacheUnavailable as error:
+            return None, cache_down(error, started)
         return found, Stage("cache", source="redis", ms=round((time.perf_counter() - started) * 1000, 3))
 
     async def _read(self, request: ReadRequest) -> tuple[list[Popular], ReadSource]:

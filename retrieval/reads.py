@@ -8,7 +8,9 @@ from dataclasses import replace
 
 from contracts.stages import Stage
 from contracts.versions import Freshness
+from retrieval.stage_run import cause_of
 from storage.database import ReadSource
+from storage.errors import CacheUnavailable
 
 
 def read_stage(stage: Stage, sources: Sequence[ReadSource]) -> Stage:
@@ -43,7 +45,7 @@ def one_database(sources: Sequence[ReadSource]) -> bool:
     return len({source.name for source in sources}) == 1
 
 
-def cache_down(started: float) -> Stage:
+def cache_down(error: CacheUnavailable, started: float) -> Stage:
     """The stage of a cache that failed, asked at *started* (``perf_counter``): the database says the same instead."""
     ms = round((time.perf_counter() - started) * 1000, 3)
-    return Stage("cache", status="fallback", fallback="database", cause="unavailable", ms=ms)
+    return Stage("cache", status="fallback", fallback="database", cause=cause_of(error), ms=ms)

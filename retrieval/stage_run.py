@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Awaitable
 from typing import TypeVar
 
 from artifacts.errors import ArtifactCorrupt, ArtifactMissing
+from contracts.deadline import time_limit
 from contracts.stages import Cause, Stage, StageName
-from storage.errors import PoolTimeout, QueryTimeout, StorageError
+from storage.errors import CircuitOpen, PoolTimeout, QueryTimeout, StorageError
 
 Result = TypeVar("Result")
 
@@ -34,7 +34,7 @@ async def run_stage(name: StageName, work: Awaitable[Result], *, timeout_s: floa
     result: Result | None = None
     cause: Cause | None = None
     try:
-        async with asyncio.timeout(timeout_s):
+        async with time_limit(timeout_s):
             result = await work
     except Exception as error:
         cause = cause_of(error)
@@ -46,6 +46,8 @@ async def run_stage(name: StageName, work: Awaitable[Result], *, timeout_s: floa
 
 def cause_of(error: BaseException) -> Cause:
     """The cause, of the closed list, that *error* amounts to."""
+    if isinstance(error, CircuitOpen):
+        return "circuit_open"
     if isinstance(error, TimeoutError | QueryTimeout):
         return "timeout"
     if isinstance(error, ArtifactCorrupt):

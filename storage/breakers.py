@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
 
 from storage.circuit_breaker import BreakerStatus, CircuitBreaker, Transition
 from storage.config import BreakerConfig
@@ -42,6 +44,10 @@ class Breakers:
     def status(self) -> dict[str, BreakerStatus]:
         """Return how each breaker is now, by dependency."""
         return {name: breaker.status() for name, breaker in self._breakers.items()}
+
+    def report(self) -> dict[str, dict[str, Any]]:
+        """Return the same as plain values, to be shown."""
+        return {name: asdict(status) for name, status in self.status().items()}
 
 
 def _log_change(change: Transition) -> None:

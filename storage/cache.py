@@ -3,31 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal, TypeVar, cast, get_args
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeout
 
-from storage.errors import CacheUnavailable
+from storage.breakers import Breakers
+from storage.circuit_breaker import Transition
+from storage.errors import CacheShunned, CacheUnavailable, CircuitOpen
+from storage.guard import guarded
 from storage.key_epoch import EPOCH_KEY, SETTLE, KeyEpoch, stored_key
 
 Result = TypeVar("Result")
 Purpose = Literal["results", "features", "popularity", "popular_lists"]
 
 TIMEOUT_S = 0.2
-REST_S = 1.0
-"""How long a server that let a call time out is left alone: one that hangs costs one call a second, not each."""
+PING_PERIOD_S = 1.0
+"""Between two looks at a server whose breaker is half open, so that it closes without traffic too."""
 
 PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
 
 # RuntimeError is what uvloop raises on a connection that was closed under it.
 _FAILURES = (RedisError, OSError, RuntimeError)
+# A server that refuses a command (no memory, read-only) lives: what it holds can still be read.
+_SERVER_FAILURES = (RedisConnectionError, RedisTimeout, OSError, RuntimeError)
 
 # One command for any number of keys: a pipeline of as many SETs takes six times as long to write. KEYS[1] the epoch's
 # key; ARGV: [1] the epoch that the keys begin with, [2] milliseconds. Does nothing in another epoch; returns that in
@@ -64,16 +70,25 @@ class Cache:
     On the server each key begins with an epoch that all processes share (`storage.key_epoch`). Each call shows whether
     it is still in force, with the same round trip: in another one nothing is found and nothing kept.
 
-    The client does not retry: its default would spend seconds on a server that is down.
+    The client does not retry: its default would spend seconds on a server that is down. One that keeps failing is
+    left alone by the breaker ``redis``.
 
     Args:
         redis_url: ``unix:///run/dir/valkey.sock``, ``redis://host:6379/0`` or None.
         timeout_s: Most seconds for one call, connecting included.
+        breakers: Those of the process; None: a breaker of its own.
+
+    Attributes:
+        breaker: Tells whether the server is asked.
     """
 
-    def __init__(self, redis_url: str | None, *, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(
+        self, redis_url: str | None, *, timeout_s: float = TIMEOUT_S, breakers: Breakers | None = None
+    ) -> None:
         self._timeout_s = timeout_s
-        self._hangs_until = 0.0
+        self.breaker = (breakers or Breakers()).of("redis")
+        self.breaker.listen(self._watch)
+        self._watching: asyncio.Task[None] | None = None
         self._epoch = KeyEpoch()
         self._counts = {purpose: CacheCounts() for purpose in PURPOSES}
         self._redis = (
@@ -119,7 +134,7 @@ class Cache:
         """
         if self._redis is None or not keys:
             return [None] * len(keys)
-        return await self._answered(self._read(self._redis, keys))
+        return await self._asked(self._read(self._redis, keys))
 
     async def set_many(self, items: Mapping[str, bytes], ttl_s: float) -> bool:
         """
@@ -132,20 +147,28 @@ class Cache:
         """
         if self._redis is None or not items:
             return False
-        return await self._answered(self._write(self._redis, items, max(1, round(ttl_s * 1000))))
+        return await self._asked(self._write(self._redis, items, max(1, round(ttl_s * 1000))))
 
     async def ping(self) -> None:
         """
-        Return if the server answers, or if none is configured.
+        Return if the server answers, or if none is configured; asked whatever the breaker's state is.
 
         Raises:
             CacheUnavailable: the server is down or did not answer in time.
         """
-        if self._redis is not None:
+        if self._redis is None:
+            return
+        try:
             await self._answered(cast("Awaitable[object]", self._redis.ping()))
+        except CacheUnavailable:
+            self.breaker.background_probe(ok=False)
+            raise
+        self.breaker.background_probe(ok=True)
 
     async def close(self) -> None:
         """Close every connection."""
+        if self._watching is not None:
+            self._watching.cancel()
         if self._redis is not None:
             await self._redis.aclose()
 
@@ -169,16 +192,39 @@ class Cache:
         settling = redis.eval(SETTLE, 1, EPOCH_KEY, *question.arguments)
         return self._epoch.answered(question, (await cast("Awaitable[bytes]", settling)).decode())
 
-    async def _answered(self, command: Awaitable[Result]) -> Result:
-        if time.monotonic() < self._hangs_until:
+    async def _asked(self, command: Awaitable[Result]) -> Result:
+        try:
+            with guarded(self.breaker, failures=_SERVER_FAILURES):
+                return await self._in_time(command)
+        except CircuitOpen as error:
             if asyncio.iscoroutine(command):
                 command.close()
-            raise CacheUnavailable("the cache did not answer a moment ago; go on without it")
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                return await command
+            raise CacheShunned("the cache", retry_in_s=error.retry_in_s) from error
         except _FAILURES as error:
-            if isinstance(error, TimeoutError | RedisTimeout):
-                self._hangs_until = time.monotonic() + REST_S
-            problem = str(error) or type(error).__name__
-            raise CacheUnavailable(f"the cache does not answer ({problem}); go on without it") from error
+            raise _unavailable(error) from error
+
+    async def _answered(self, command: Awaitable[Result]) -> Result:
+        try:
+            return await self._in_time(command)
+        except _FAILURES as error:
+            raise _unavailable(error) from error
+
+    async def _in_time(self, command: Awaitable[Result]) -> Result:
+        async with asyncio.timeout(self._timeout_s):
+            return await command
+
+    def _watch(self, change: Transition) -> None:
+        if change.after == "open" and (self._watching is None or self._watching.done()):
+            self._watching = asyncio.create_task(self._wait_for_return(), name="cache-return")
+
+    async def _wait_for_return(self) -> None:
+        """Look at the server, once it may be asked again, until its breaker is closed."""
+        while self.breaker.state != "closed":
+            await asyncio.sleep(max(PING_PERIOD_S, self.breaker.retry_in_s))
+            if self.breaker.state == "half_open":
+                with suppress(CacheUnavailable):
+                    await self.ping()
+
+
+def _unavailable(error: BaseException) -> CacheUnavailable:
+    return CacheUnavailable(f"the cache does not answer ({str(error) or type(error).__name__}); go on without it")

@@ -12,6 +12,7 @@ from typing import Literal
 import asyncpg
 
 from contracts.consistency import ConsistencyToken
+from storage.breakers import Breakers
 from storage.config import StorageConfig
 from storage.connection import Connection
 from storage.endpoint import Endpoint
@@ -96,6 +97,7 @@ class Database:
         settings: Addresses.
         application: Shown as application_name in pg_stat_activity.
         config: Limits of the pools, of read routing and of waits.
+        breakers: Those of the process; None: of its own.
     """
 
     def __init__(
@@ -104,11 +106,21 @@ class Database:
         *,
         application: str,
         config: StorageConfig = StorageConfig(),  # noqa: B008 - it is frozen
+        breakers: Breakers | None = None,
     ) -> None:
+        breakers = breakers or Breakers()
         self._slow_queries = SlowQueries(config.slow_query_ms)
 
         def endpoint(name: str, role: Role, url: str) -> Endpoint:
-            return Endpoint(name, role, url, application=application, config=config, slow_queries=self._slow_queries)
+            return Endpoint(
+                name,
+                role,
+                url,
+                application=application,
+                config=config,
+                breaker=breakers.of(f"postgres:{name}"),
+                slow_queries=self._slow_queries,
+            )
 
         self._primary = endpoint(PRIMARY, "primary", settings.database_url)
         self._replicas = {

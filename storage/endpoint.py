@@ -11,6 +11,7 @@ from typing import Any, cast
 import asyncpg
 
 from contracts.consistency import ConsistencyToken
+from storage.circuit_breaker import CircuitBreaker
 from storage.config import StorageConfig
 from storage.connection import Connection
 from storage.errors import DatabaseUnavailable, PoolTimeout, ReadGaveWay
@@ -32,6 +33,7 @@ class Endpoint:
         url: asyncpg DSN; of several hosts the one that plays the role is followed.
         application: Shown as application_name in pg_stat_activity.
         config: Size and waits of the pool.
+        breaker: Tells whether the server is asked.
         slow_queries: Told of every statement that took too long.
     """
 
@@ -43,9 +45,11 @@ class Endpoint:
         *,
         application: str,
         config: StorageConfig,
+        breaker: CircuitBreaker,
         slow_queries: SlowQueries,
     ) -> None:
         self.name = name
+        self.breaker = breaker
         self.role = role
         self.progress = Progress(self._last_beat)
         self.max_connections: int | None = None

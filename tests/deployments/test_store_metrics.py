@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+import pytest
+
+from deployments.breaker_metrics import breaker_samples
 from deployments.store_metrics import store_samples
+from storage.breakers import Breakers
 from storage.cache import Cache
 from storage.database import Database
+from storage.errors import CircuitOpen
 from storage.shelf import Shelf
 
 
@@ -31,3 +36,19 @@ class TestStoreSamples:
     async def test_totals_are_named_as_such(self, database: Database, cache: Cache) -> None:
         for sample in store_samples(database, cache):
             assert (sample.kind == "total") == sample.name.endswith("_total")
+
+
+class TestBreakerSamples:
+    def test_each_breaker_says_its_state_and_how_often_it_changed(self) -> None:
+        breakers = Breakers()
+        breakers.of("semantic")
+        for _ in range(5):
+            breakers.of("redis").admit().failed()
+        with pytest.raises(CircuitOpen):
+            breakers.of("redis").admit()
+        figures = {(sample.name, *sample.tags.values()): sample.value for sample in breaker_samples(breakers)}
+        assert figures["shortlist_breaker_state", "semantic"] == 0
+        assert figures["shortlist_breaker_state", "redis"] == 2
+        assert figures["shortlist_breaker_transitions_total", "redis", "open"] == 1
+        assert figures["shortlist_breaker_transitions_total", "redis", "closed"] == 0
+        assert figures["shortlist_breaker_rejected_total", "redis"] == 1

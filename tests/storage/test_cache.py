@@ -10,9 +10,12 @@ from pathlib import Path
 import pytest
 
 from cluster.valkey import ValkeyServer
+from storage.breakers import Breakers
 from storage.cache import Cache
-from storage.errors import CacheUnavailable
+from storage.config import BreakerConfig
+from storage.errors import CacheShunned, CacheUnavailable
 from tests.small_catalogue import redis_of, stored
+from tests.storage.conftest import eventually
 
 
 @pytest.fixture
@@ -109,27 +112,6 @@ class TestFailures:
         await patient.close()
         await cache.close()
 
-    async def test_a_frozen_server_is_left_alone_for_a_while(self, valkey: ValkeyServer) -> None:
-        assert valkey.process is not None
-        cache = Cache(valkey.url)
-        os.kill(valkey.process.pid, signal.SIGSTOP)
-        with pytest.raises(CacheUnavailable, match="does not answer"):
-            await cache.get_many(["k"])
-        with pytest.raises(CacheUnavailable, match="did not answer a moment ago"):
-            await cache.get_many(["k"])
-        os.kill(valkey.process.pid, signal.SIGCONT)
-
-        async def answers() -> bool:
-            try:
-                await cache.ping()
-            except CacheUnavailable:
-                return False
-            return True
-
-        while not await answers():  # noqa: ASYNC110 - the server tells nobody
-            await asyncio.sleep(0.05)
-        await cache.close()
-
     async def test_a_server_without_memory_still_answers(self, valkey: ValkeyServer) -> None:
         cache = Cache(valkey.url, timeout_s=10)
         await cache.set_many({"k": b"v"}, 60)
@@ -159,6 +141,72 @@ class TestFailures:
         valkey.start()
         valkey.wait_ready()
         assert await cache.get_many(["k"]) == [None]
+        await cache.close()
+
+
+class TestBreaker:
+    async def test_a_frozen_server_is_left_alone_after_five_calls(self, valkey: ValkeyServer) -> None:
+        assert valkey.process is not None
+        cache = Cache(valkey.url)
+        os.kill(valkey.process.pid, signal.SIGSTOP)
+        for _ in range(5):
+            with pytest.raises(CacheUnavailable, match="does not answer"):
+                await cache.get_many(["k"])
+        with pytest.raises(CacheShunned, match="is left alone"):
+            await cache.get_many(["k"])
+        with pytest.raises(CacheShunned, match="is left alone"):
+            await cache.set_many({"k": b"v"}, 60)
+        os.kill(valkey.process.pid, signal.SIGCONT)
+        await cache.close()
+
+    async def test_a_server_that_is_down_is_left_alone_after_five_calls(self) -> None:
+        cache = Cache("unix:///nonexistent/valkey.sock")
+        for _ in range(5):
+            with pytest.raises(CacheUnavailable):
+                await cache.get_many(["k"])
+        assert cache.breaker.status().state == "open"
+        await cache.close()
+
+    async def test_it_is_used_again_without_anybody_asking(self, valkey: ValkeyServer) -> None:
+        cache = Cache(valkey.url, timeout_s=10, breakers=Breakers(BreakerConfig(open_s=0.1)))
+        valkey.stop()
+        for _ in range(5):
+            with pytest.raises(CacheUnavailable):
+                await cache.get_many(["k"])
+        valkey.start()
+        valkey.wait_ready()
+        assert await eventually(lambda: cache.breaker.state == "closed")
+        assert await cache.get_many(["k"]) == [None]
+        await cache.close()
+
+    async def test_whether_it_answers_can_be_asked_at_any_time(self, valkey: ValkeyServer) -> None:
+        cache = Cache(valkey.url, timeout_s=10)
+        for _ in range(5):
+            cache.breaker.admit().failed()
+        await cache.ping()
+        assert cache.breaker.state == "open"
+        await cache.close()
+
+    async def test_a_caller_that_gives_up_is_no_failure(self, valkey: ValkeyServer) -> None:
+        assert valkey.process is not None
+        cache = Cache(valkey.url, timeout_s=10)
+        os.kill(valkey.process.pid, signal.SIGSTOP)
+        for _ in range(6):
+            asking = asyncio.create_task(cache.get_many(["k"]))
+            await asyncio.sleep(0.15)
+            asking.cancel()
+            await asyncio.wait([asking])
+        assert cache.breaker.status().outcomes == 0
+        os.kill(valkey.process.pid, signal.SIGCONT)
+        await cache.close()
+
+    async def test_a_server_that_refuses_writes_is_still_read(self, valkey: ValkeyServer) -> None:
+        cache = Cache(valkey.url, timeout_s=10)
+        await redis_of(cache).replicaof("127.0.0.1", 1)
+        for _ in range(6):
+            with pytest.raises(CacheUnavailable, match="read only replica"):
+                await cache.set_many({"k": b"v"}, 60)
+        assert cache.breaker.state == "closed"
         await cache.close()
 
 

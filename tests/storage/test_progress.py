@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from contracts.consistency import ConsistencyToken
+from storage.circuit_breaker import CircuitBreaker
 from storage.config import StorageConfig
 from storage.endpoint import Endpoint
 from storage.errors import DatabaseUnavailable
@@ -63,7 +64,13 @@ class TestLook:
         config = StorageConfig(pool_size=1, pool_overflow=0, pool_floor=0)
         replica = breakable_servers.replica
         endpoint = Endpoint(
-            "replica-1", "replica", replica.url(), application="test", config=config, slow_queries=SlowQueries(60_000)
+            "replica-1",
+            "replica",
+            replica.url(),
+            application="test",
+            config=config,
+            breaker=CircuitBreaker("postgres:test"),
+            slow_queries=SlowQueries(60_000),
         )
         await endpoint.open()
         try:

@@ -6,6 +6,7 @@ import re
 import asyncpg
 import pytest
 
+from storage.circuit_breaker import CircuitBreaker
 from storage.config import StorageConfig
 from storage.endpoint import Endpoint
 from storage.errors import QueryTimeout
@@ -138,7 +139,13 @@ class TestSlowQueries:
     async def test_a_plan_that_cannot_be_made_spoils_no_later_one(self, database_url: str) -> None:
         config = StorageConfig(pool_size=1, pool_overflow=0, pool_floor=0)
         endpoint = Endpoint(
-            "primary", "primary", database_url, application="test", config=config, slow_queries=SlowQueries(60_000)
+            "primary",
+            "primary",
+            database_url,
+            application="test",
+            config=config,
+            breaker=CircuitBreaker("postgres:test"),
+            slow_queries=SlowQueries(60_000),
         )
         await endpoint.open()
         try:
