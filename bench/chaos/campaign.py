@@ -1,0 +1,179 @@
+"""Many faults one after the other on one stack: the matrix, and faults at random."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from bench.chaos.experiment import Patience, experiment, wait_well
+from bench.chaos.fault import CannotBeDone, Fault
+from bench.chaos.measurement import Measurement
+from bench.chaos.stream import Stream
+from bench.chaos.subject import Subject
+
+log = logging.getLogger("chaos")
+
+WELL_TIMEOUT_S = 300.0
+OVERLAP_SHARE = 0.3
+
+
+def matrix(
+    faults: Sequence[Fault],
+    subject: Subject,
+    stream: Stream,
+    patience: Patience,
+    *,
+    follow: Callable[[Measurement], None],
+) -> list[Measurement]:
+    """
+    Do each of *faults*, those of one setup together, and return what was seen of each in that order.
+
+    Args:
+        follow: Called with each result as it is there.
+    """
+    results = []
+    for setup, group in itertools.groupby(sorted(faults, key=lambda fault: repr(fault.setup)), lambda each: each.setup):
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(subject.configured(setup))
+            except CannotBeDone as reason:
+                skipped = [Measurement(fault.name, fault.does, skipped=str(reason)) for fault in group]
+                results += skipped
+                continue
+            for fault in group:
+                if wait_well(stream, since_s=time.monotonic(), timeout_s=WELL_TIMEOUT_S) is None:
+                    log.warning("%s begins though the answers are not as on a good day", fault.name)
+                result = experiment(fault, subject, stream, patience)
+                results.append(result)
+                follow(result)
+    return results
+
+
+@dataclass(frozen=True)
+class Act:
+    """One step of a random run: a fault that begins after a pause, and lasts."""
+
+    fault: Fault
+    pause_s: float
+    lasts_s: float
+    beside: Fault | None = None
+
+
+def drawn(faults: Sequence[Fault], number: int, seed: int) -> Iterator[Act]:
+    """*number* acts, the same for the same *seed* and *faults*: about a third of them two faults at once."""
+    dice = random.Random(seed)  # noqa: S311 - to be repeated, not to be secret
+    for _ in range(number):
+        fault, other = dice.sample(list(faults), 2)
+        overlap = dice.random() < OVERLAP_SHARE
+        yield Act(fault, dice.uniform(0.5, 6.0), dice.uniform(1.0, 8.0), other if overlap else None)
+
+
+@dataclass(frozen=True)
+class RandomRun:
+    """
+    What became of a random run.
+
+    Attributes:
+        seed: Draws the same faults again.
+        done: Names of the faults in order, those at once joined by ``+``.
+        skipped: Faults that could not be done, and why.
+        acknowledged: Events acknowledged.
+        lost: Those that the primary does not hold.
+        twice: Those that it holds more than once.
+        reads: Reads asked.
+        failed: Those that got no answer or a 5xx.
+        malformed: Answers that break the contract's form, in words, counted.
+        recovered: Whether the answers were as on a good day at the end.
+        missing: What was not there at the end.
+        seconds: How long it took.
+    """
+
+    seed: int
+    done: Sequence[str]
+    skipped: Sequence[str]
+    acknowledged: int
+    lost: Sequence[str]
+    twice: Sequence[str]
+    reads: int
+    failed: int
+    malformed: Sequence[str]
+    recovered: bool
+    missing: Sequence[str]
+    seconds: float
+
+    @property
+    def kept(self) -> bool:
+        """Whether nothing acknowledged was lost, every answer was well-formed and all recovered."""
+        return not (self.lost or self.twice or self.malformed or self.missing) and self.recovered
+
+
+def random_run(
+    faults: Sequence[Fault], subject: Subject, stream: Stream, *, number: int, seed: int, follow: Callable[[str], None]
+) -> RandomRun:
+    """
+    Do *number* faults drawn by *seed*, with short pauses and without waiting for recovery; then look for every event.
+
+    Args:
+        follow: Called with a line for each.
+    """
+    began = time.monotonic()
+    done: list[str] = []
+    skipped: list[str] = []
+    acts = drawn(faults, number, seed)
+    while len(done) < number:
+        act = next(acts, None)
+        if act is None:
+            break
+        name = act.fault.name + (f"+{act.beside.name}" if act.beside else "")
+        time.sleep(act.pause_s)
+        stream.check()
+        try:
+            with _both(act, subject):
+                follow(f"{len(done) + 1:>4}/{number}  {name} for {act.lasts_s:.1f} s")
+                time.sleep(act.lasts_s)
+        except (CannotBeDone, LookupError) as reason:
+            skipped.append(f"{name}: {reason}")
+        done.append(name)
+    recovered = wait_well(stream, since_s=time.monotonic(), timeout_s=WELL_TIMEOUT_S) is not None
+    missing = _missing_at_last(subject)
+    records = stream.answers.read()
+    acknowledged = sorted({event for record in records for event in record.acknowledged})
+    kept = subject.events_kept(acknowledged)
+    reads = [record for record in records if record.read]
+    return RandomRun(
+        seed=seed,
+        done=done,
+        skipped=skipped,
+        acknowledged=len(acknowledged),
+        lost=[event for event in acknowledged if event not in kept],
+        twice=[event for event in acknowledged if kept.get(event, 0) > 1],
+        reads=len(reads),
+        failed=sum(bool(record.broken or record.server_error) for record in reads),
+        malformed=sorted({fault for record in records for fault in record.faults}),
+        recovered=recovered,
+        missing=missing,
+        seconds=round(time.monotonic() - began, 1),
+    )
+
+
+@contextmanager
+def _both(act: Act, subject: Subject) -> Iterator[None]:
+    with ExitStack() as stack:
+        stack.enter_context(act.fault.inject(subject))
+        if act.beside is not None:
+            stack.enter_context(act.beside.inject(subject))
+        yield
+
+
+def _missing_at_last(subject: Subject, timeout_s: float = 180.0) -> list[str]:
+    deadline = time.monotonic() + timeout_s
+    while missing := subject.missing():
+        if time.monotonic() > deadline:
+            break
+        time.sleep(1.0)
+    return missing
