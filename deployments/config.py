@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from catalogue.config import MaintenanceConfig
+from deployments.admission import AdmissionConfig
 from retrieval.config import RetrievalConfig
 from storage.config import BreakerConfig, StorageConfig
 
@@ -16,15 +17,12 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 
 class GatewayConfig(BaseModel):
     """
-    How the gateway spends a request's time and guards itself.
+    How the gateway spends a request's time.
 
     Attributes:
         retrieve_share: What retrieval may take of the time left.
         rank_share: What ranking may then take of the time left.
         write_timeout_s: Seconds a write may take.
-        max_in_flight: Requests a gateway replica works on at once; beyond them it answers 429. Keep it below Serve's
-            own ``max_ongoing_requests``, whose answer is not a problem document.
-        max_body_bytes: Largest request body.
         impression_buffer: Most impressions waiting to be written; beyond them the oldest are dropped and counted.
     """
 
@@ -33,8 +31,6 @@ class GatewayConfig(BaseModel):
     retrieve_share: Share = 0.7
     rank_share: Share = 0.7
     write_timeout_s: Annotated[float, Field(gt=0, le=300)] = 30.0
-    max_in_flight: Annotated[int, Field(ge=1)] = 100
-    max_body_bytes: Annotated[int, Field(ge=1024)] = 10 * 1024 * 1024
     impression_buffer: Annotated[int, Field(ge=1)] = 10_000
 
 
@@ -48,6 +44,7 @@ class GraphConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     gateway: GatewayConfig = GatewayConfig()
+    admission: AdmissionConfig = AdmissionConfig()
     retrieval: RetrievalConfig = RetrievalConfig()
     storage: StorageConfig = StorageConfig()
     breaker: BreakerConfig = BreakerConfig()

@@ -17,6 +17,7 @@ from contracts.answers import Answer
 from contracts.requests import RecommendationRequest, SearchRequest
 from contracts.versions import Versions
 from contracts.writes import Deleted, EventsAdded, Written
+from deployments.admission import Admission
 from deployments.cached_reads import CachedReads
 from deployments.config import GraphConfig
 from deployments.deployed_versions import DeployedVersions
@@ -73,7 +74,10 @@ class GatewayDeployment:
         )
         self._deployed = DeployedVersions(self._health)
         self._replica_health = ReplicaHealth()
-        self._metrics = export_stores(self._database, self._cache, self._breakers, self._replica_health.samples)
+        self._admission = Admission(config.admission)
+        self._metrics = export_stores(
+            self._database, self._cache, self._breakers, self._replica_health.samples, self._admission.samples
+        )
         self._reads = ReadPath(
             search=search,
             recommendation=recommendation,
@@ -98,8 +102,7 @@ class GatewayDeployment:
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """The HTTP application, built in the replica so that it is bound to this object."""
-        gateway = self._config.gateway
-        return http_api(self, max_body_bytes=gateway.max_body_bytes, max_in_flight=gateway.max_in_flight)
+        return http_api(self, self._admission)
 
     async def search(self, request: SearchRequest, *, offset: int) -> Answer:
         """Answer a search."""
@@ -157,6 +160,7 @@ class GatewayDeployment:
             "config": self._config.version,
             "impressions_dropped": self._impressions.dropped,
             "health_check": self._replica_health.status(),
+            "admission": self._admission.status(),
         }
 
     async def check_health(self) -> None:

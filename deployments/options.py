@@ -14,6 +14,7 @@ _COMMON: dict[str, Any] = {
     "graceful_shutdown_timeout_s": 20,
 }
 
-# Serve's own default of 5 ongoing requests collapses an ingress at a hundred requests a second.
-INGRESS: dict[str, Any] = {**_COMMON, "max_ongoing_requests": 200, "max_queued_requests": 400}
+# The gateway refuses by itself what is too much (deployments/admission.py), with a problem document that Serve's own
+# answer is not. For that every request must reach it: HAProxy opens no more connections than these.
+INGRESS: dict[str, Any] = {**_COMMON, "max_ongoing_requests": 4096, "max_queued_requests": 4096}
 INNER: dict[str, Any] = {**_COMMON, "max_ongoing_requests": 100, "max_queued_requests": 200}

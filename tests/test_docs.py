@@ -7,6 +7,7 @@ import pytest
 from pydantic import BaseModel
 
 from catalogue.config import MaintenanceConfig
+from deployments.admission import AdmissionConfig
 from deployments.config import GatewayConfig, GraphConfig
 from ranking.config import RankingConfig
 from retrieval.config import RetrievalConfig
@@ -28,6 +29,7 @@ class TestConfigurationPage:
         ("section", "model"),
         [
             ("gateway", GatewayConfig),
+            ("admission", AdmissionConfig),
             ("retrieval", RetrievalConfig),
             ("storage", StorageConfig),
             ("breaker", BreakerConfig),
@@ -42,6 +44,7 @@ class TestConfigurationPage:
         ("section", "model"),
         [
             ("gateway", GatewayConfig),
+            ("admission", AdmissionConfig),
             ("retrieval", RetrievalConfig),
             ("storage", StorageConfig),
             ("breaker", BreakerConfig),

@@ -13,7 +13,8 @@ from ray.serve import Application
 from ray.serve.schema import ServeDeploySchema
 
 import graph
-from deployments.config import GatewayConfig, GraphConfig
+from deployments.admission import AdmissionConfig
+from deployments.config import GraphConfig
 from ranking.config import RankingConfig
 
 ROOT = Path(__file__).parent.parent
@@ -63,8 +64,8 @@ class TestApp:
         assert set(re.findall(rf"\b({names})\.(\w+)", drawn)) == expected
 
     def test_serve_never_refuses_what_the_gateway_would_have_shed_itself(self) -> None:
-        gateway = bound(graph.app(GraphConfig()))
-        assert GatewayConfig().max_in_flight < gateway.max_ongoing_requests
+        config, gateway = AdmissionConfig(), bound(graph.app(GraphConfig()))
+        assert config.most_reads + config.most_writes + config.most_bodies < gateway.max_ongoing_requests
 
     def test_every_deployment_bounds_its_queue_and_surges_before_it_stops(self) -> None:
         application = graph.app(GraphConfig())
@@ -72,7 +73,7 @@ class TestApp:
             bound(application),
             *(bound(one) for one in bound(application).init_args if isinstance(one, Application)),
         ]
-        assert all(0 < deployment._deployment_config.max_queued_requests < 1000 for deployment in every)
+        assert all(0 < deployment._deployment_config.max_queued_requests <= 4096 for deployment in every)
         assert all(deployment._deployment_config.max_surge_percent > 0 for deployment in every)
         assert {deployment._deployment_config.health_check_period_s for deployment in every} == {10}
 

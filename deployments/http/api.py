@@ -18,6 +18,7 @@ from contracts.answers import Answer
 from contracts.consistency import PATTERN
 from contracts.requests import ReadRequest, RecommendationRequest, SearchRequest
 from contracts.text import Id
+from deployments.admission import Admission
 from deployments.http.batches import JSON, LINES, batch_body, json_body, validated
 from deployments.http.bodies import answer_body, degraded_header
 from deployments.http.consistency import HEADER, PARAMETER, after_write
@@ -36,6 +37,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": ProblemBody, "description": text}
     for status, text in (
         (400, "The body cannot be parsed."),
+        (408, "The body did not arrive in time."),
         (413, "The body is too large."),
         (415, "The body is not application/json (or, of a batch, application/x-ndjson)."),
         (422, "A field is not valid."),
@@ -61,16 +63,10 @@ WRITE_HEADERS: dict[str, Any] = {
 NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"model": ProblemBody, "description": "No such product."}}
 
 
-def http_api(shop: Shop, *, max_body_bytes: int, max_in_flight: int) -> FastAPI:
-    """
-    Return the ASGI application over *shop*.
-
-    Args:
-        max_body_bytes: Largest request body.
-        max_in_flight: Requests worked on at once; beyond them the answer is 429.
-    """
+def http_api(shop: Shop, admission: Admission) -> FastAPI:
+    """Return the ASGI application over *shop*, which takes on what *admission* lets in."""
     app = FastAPIOffline(title="Shortlist", version="1", description=DESCRIPTION, redoc_url=None)
-    app.add_middleware(Guard, max_body_bytes=max_body_bytes, max_in_flight=max_in_flight)
+    app.add_middleware(Guard, admission=admission)
     app.add_exception_handler(RequestValidationError, _validation_problem)
     app.add_exception_handler(HTTPException, _http_problem)
     _add_reads(app, shop)

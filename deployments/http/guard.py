@@ -1,17 +1,27 @@
-"""What stands before every route: a request id, a bound on the body, a bound on the work in flight."""
+"""What stands before every route: a request id, bounds on bodies and on the work in flight."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import secrets
+from contextlib import nullcontext
 
+import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from deployments.http.problems import Problem
+from deployments.adaptive_limit import Evidence
+from deployments.admission import Admission, BodyRoom, Lane, Overloaded
+from deployments.http.problems import MEDIA_TYPE, Problem, overloaded
 
 REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 UNGUARDED = ("/health",)
+SEARCHES = ("/v1/search", "/v1/recommendations")
+READS_BY_POST = frozenset(SEARCHES)
+DEGRADED = b"x-degraded"
+RETRIES_S = 3
+"""A client that is refused comes back after 1 to so many seconds: not all at the same moment."""
 
 log = logging.getLogger(__name__)
 
@@ -20,71 +30,175 @@ class Guard:
     """
     ASGI middleware. Problems raised here and below become problem documents; anything else a 500 that is logged.
 
+    A request that does not fit is answered 429 before anything of it is read. One that does has its body received here,
+    in bounded time and room, before it counts as work: a client that sends slowly holds up nobody.
+
     Args:
         app: What it guards.
-        max_body_bytes: Larger bodies are refused with 413, before they are read when their length is announced.
-        max_in_flight: Beyond these the answer is 429; health checks are always answered.
+        admission: The bounds. Health checks are always answered.
     """
 
-    def __init__(self, app: ASGIApp, *, max_body_bytes: int, max_in_flight: int) -> None:
+    def __init__(self, app: ASGIApp, *, admission: Admission) -> None:
         self._app = app
-        self._max_body_bytes = max_body_bytes
-        self._max_in_flight = max_in_flight
-        self._in_flight = 0
+        self._admission = admission
+        self._refused = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer it with a problem."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = _request_id(scope)
+        headers = dict(scope["headers"])
+        request_id = _request_id(headers)
         scope.setdefault("state", {})["request_id"] = request_id
-        started = False
-
-        async def sending(message: Message) -> None:
-            nonlocal started
-            started = started or message["type"] == "http.response.start"
-            await send(message)
-
-        self._in_flight += 1
+        answer = _Answer(send)
         try:
-            self._admit(scope)
-            await self._app(scope, _Bounded(receive, self._max_body_bytes), sending)
+            await self._guarded(scope, headers, receive, answer)
+        except Overloaded as refusal:
+            if answer.started:
+                raise
+            await self._refuse(refusal, request_id, send)
         except Problem as problem:
-            if started:
+            if answer.started:
                 raise
             await problem.response(request_id)(scope, receive, send)
         except Exception:
             log.exception("request %s to %s failed", request_id, scope["path"])
-            if started:
+            if answer.started:
                 raise
             detail = f"Something went wrong here. Report it with the request id {request_id}."
             await Problem(500, "internal", detail).response(request_id)(scope, receive, send)
+
+    async def _guarded(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, answer: _Answer) -> None:
+        lane = _lane(scope)
+        if lane is not None:
+            self._admission.check(lane)
+        length = headers.get(b"content-length", b"")
+        announced = int(length) if length.isdigit() else 0
+        if announced > self._admission.config.max_body_bytes:
+            raise _too_large(self._admission.config.max_body_bytes)
+        has_body = bool(announced) or b"transfer-encoding" in headers
+        with BodyRoom(self._admission, announced) if has_body else nullcontext() as room:
+            given = receive if room is None else await self._received(receive, room)
+            if given is not None:
+                await self._in_lane(lane, scope, given, answer)
+
+    async def _in_lane(self, lane: Lane | None, scope: Scope, receive: Receive, answer: _Answer) -> None:
+        admission = self._admission
+        if lane is None:
+            await self._app(scope, receive, answer)
+        elif lane == "writes":
+            admission.check(lane)
+            admission.writes += 1
+            try:
+                await self._app(scope, receive, answer)
+            finally:
+                admission.writes -= 1
+        else:
+            entered = admission.reads.enter()
+            if entered is None:
+                raise admission.refuse("reads")
+            evidence: Evidence = "none"
+            try:
+                await self._app(scope, receive, answer)
+                evidence = answer.evidence if scope["path"] in SEARCHES else "none"
+            except Problem as problem:
+                evidence = _evidence(problem.status, problem.headers.get("X-Degraded", "").encode())
+                raise
+            finally:
+                admission.reads.leave(entered, evidence)
+
+    async def _received(self, receive: Receive, room: BodyRoom) -> Receive | None:
+        """
+        Receive the whole body; return a ``receive`` that gives it, or None if the client went away.
+
+        Raises:
+            Problem: 408, it did not arrive in time; 413, it is larger than it may be.
+            Overloaded: there is no room for it.
+        """
+        admission = self._admission
+        if admission.bodies >= admission.config.most_bodies:
+            raise admission.refuse("bodies")
+        body = bytearray()
+        admission.bodies += 1
+        try:
+            async with asyncio.timeout(admission.config.body_timeout_s):
+                more = True
+                while more:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        return None
+                    body += message.get("body", b"")
+                    if len(body) > admission.config.max_body_bytes:
+                        raise _too_large(admission.config.max_body_bytes)
+                    room.received(len(body))
+                    more = message.get("more_body", False)
+        except TimeoutError as error:
+            raise _too_slow(admission.config.body_timeout_s) from error
         finally:
-            self._in_flight -= 1
+            admission.bodies -= 1
+        return _Given(bytes(body), receive)
 
-    def _admit(self, scope: Scope) -> None:
-        if self._in_flight > self._max_in_flight and not scope["path"].startswith(UNGUARDED):
-            raise Problem(429, "overloaded", "Too many requests at once. Retry after 1 s.", retry_after_s=1)
-        length = dict(scope["headers"]).get(b"content-length", b"")
-        if length.isdigit() and int(length) > self._max_body_bytes:
-            raise _too_large(self._max_body_bytes)
+    async def _refuse(self, refusal: Overloaded, request_id: str, send: Send) -> None:
+        """Answer 429, as cheaply as can be: under overload this is what is done most often."""
+        self._refused += 1
+        retry_after_s = 1 + self._refused % RETRIES_S
+        before, after = _REFUSALS[refusal.reason, retry_after_s]
+        body = before + orjson.dumps(request_id) + after
+        headers = [
+            (b"content-type", MEDIA_TYPE.encode()),
+            (b"content-length", b"%d" % len(body)),
+            (b"retry-after", b"%d" % retry_after_s),
+        ]
+        await send({"type": "http.response.start", "status": 429, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
 
 
-class _Bounded:
-    """Receives a body up to a bound."""
+class _Answer:
+    """Passes an answer on and keeps what its first line says."""
 
-    def __init__(self, receive: Receive, max_bytes: int) -> None:
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.started = False
+        self.evidence: Evidence = "none"
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.started = True
+            degraded = next((value for name, value in message["headers"] if name.lower() == DEGRADED), b"")
+            self.evidence = _evidence(message["status"], degraded)
+        await self._send(message)
+
+
+class _Given:
+    """Gives a body, then what comes after it."""
+
+    def __init__(self, body: bytes, receive: Receive) -> None:
+        self._body: bytes | None = body
         self._receive = receive
-        self._max_bytes = max_bytes
-        self._seen = 0
 
     async def __call__(self) -> Message:
-        message = await self._receive()
-        self._seen += len(message.get("body", b""))
-        if self._seen > self._max_bytes:
-            raise _too_large(self._max_bytes)
-        return message
+        if self._body is None:
+            return await self._receive()
+        body, self._body = self._body, None
+        return {"type": "http.request", "body": body, "more_body": False}
+
+
+def _lane(scope: Scope) -> Lane | None:
+    """Which bound a request counts against; None: none."""
+    path: str = scope["path"]
+    if path.startswith(UNGUARDED):
+        return None
+    return "reads" if scope["method"] in ("GET", "HEAD") or path in READS_BY_POST else "writes"
+
+
+def _evidence(status: int, degraded: bytes) -> Evidence:
+    """What the time until an answer says of the load."""
+    if b"=overloaded" in degraded:
+        return "refused"
+    if status == 504 or b"=timeout" in degraded:  # noqa: PLR2004
+        return "waited"
+    return "answered" if status in (200, 503) else "none"
 
 
 def _too_large(max_bytes: int) -> Problem:
@@ -93,7 +207,26 @@ def _too_large(max_bytes: int) -> Problem:
     return Problem(413, "body_too_large", detail, errors=[wrong])
 
 
-def _request_id(scope: Scope) -> str:
+def _too_slow(timeout_s: float) -> Problem:
+    detail = f"The body did not arrive within {timeout_s:g} s. Send it again, in smaller batches."
+    return Problem(408, "body_timeout", detail, headers={"Connection": "close"})
+
+
+def _request_id(headers: dict[bytes, bytes]) -> str:
     """The client's own X-Request-Id when it is well-formed, else a fresh one."""
-    given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
+    given = headers.get(b"x-request-id", b"").decode("latin-1")
     return given if REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
+
+
+def _refusals() -> dict[tuple[str, int], tuple[bytes, bytes]]:
+    """Each refusal's document, cut where the request id stands."""
+    found = {}
+    for reason in ("reads", "writes", "bodies", "body_bytes"):
+        for retry_after_s in range(1, RETRIES_S + 1):
+            body = bytes(overloaded(reason, retry_after_s).response("\0").body)
+            before, _, after = body.partition(orjson.dumps("\0"))
+            found[reason, retry_after_s] = before, after
+    return found
+
+
+_REFUSALS = _refusals()

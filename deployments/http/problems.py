@@ -8,6 +8,7 @@ Errors as RFC 9457 problem documents.
     ├── 401 / 403                give a key, or another one
     ├── 404 not_found            no such product or path
     ├── 405 method_not_allowed
+    ├── 408 body_timeout         send the body faster, or less at once
     ├── 409 conflict
     ├── 410 cursor_expired       start again from the first page
     ├── 413 body_too_large       send less at once
@@ -26,7 +27,7 @@ from typing import Any
 import orjson
 from starlette.responses import Response
 
-RETRYABLE = frozenset({429, 503, 504})
+RETRYABLE = frozenset({408, 429, 503, 504})
 MEDIA_TYPE = "application/problem+json"
 
 # Pydantic's wording, where a client needs plainer words.
@@ -103,6 +104,17 @@ def unavailable(what: str, *, cause: str, retry_after_s: int = 1) -> Problem:
     """The problem of a part that is down and has no fallback."""
     detail = f"{what} cannot answer just now ({cause}). Retry after {retry_after_s} s."
     return Problem(503, "unavailable", detail, retry_after_s=retry_after_s, extra={"cause": cause})
+
+
+def overloaded(reason: str, retry_after_s: int) -> Problem:
+    """The problem of a request beyond one of the bounds on what is worked on at once."""
+    what = {
+        "reads": "Too many reads at once.",
+        "writes": "Too many writes at once.",
+        "bodies": "Too many bodies are being received at once.",
+        "body_bytes": "Too many bytes of bodies at once.",
+    }[reason]
+    return Problem(429, "overloaded", f"{what} Retry after {retry_after_s} s.", retry_after_s=retry_after_s)
 
 
 def deadline_missed(timeout_ms: int) -> Problem:

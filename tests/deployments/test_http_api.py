@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,6 +11,7 @@ from catalogue.products import BatchProduct
 from contracts.requests import ReadRequest
 from contracts.stages import Stage
 from contracts.versions import Versions
+from deployments.admission import Admission, AdmissionConfig
 from deployments.http.api import http_api
 from deployments.http.schemas import ReadBody
 from tests.deployments.memory_shop import MemoryShop
@@ -26,7 +26,7 @@ def shop() -> MemoryShop:
 
 @pytest.fixture
 async def client(shop: MemoryShop) -> AsyncIterator[httpx.AsyncClient]:
-    app = http_api(shop, max_body_bytes=64 * 1024, max_in_flight=4)
+    app = http_api(shop, Admission(AdmissionConfig(max_body_bytes=64 * 1024)))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://shop") as client:
         yield client
 
@@ -354,53 +354,7 @@ class TestConsistencyToken:
         assert (answer.status_code, "x-consistency-token" in answer.headers) == (200, False)
 
 
-class TestGuard:
-    async def test_a_body_that_announces_too_much_is_refused(self, client: httpx.AsyncClient) -> None:
-        response = await client.post("/v1/products", json={"products": [{"id": "a", "title": "x" * 70_000}]})
-        assert (response.status_code, problem(response)["code"]) == (413, "body_too_large")
-
-    async def test_a_body_that_announces_nothing_is_counted(self, client: httpx.AsyncClient) -> None:
-        async def chunks() -> AsyncIterator[bytes]:
-            for _ in range(80):
-                yield b"[" + b" " * 1023
-
-        headers = {"content-type": "application/json"}
-        response = await client.post("/v1/products", content=chunks(), headers=headers)
-        assert problem(response)["code"] == "body_too_large"
-
-    async def test_beyond_the_bound_requests_are_shed_but_health_answers(self) -> None:
-        gate = asyncio.Event()
-
-        class Slow(MemoryShop):
-            async def sample_users(self, limit: int) -> list[str]:
-                await gate.wait()
-                return await super().sample_users(limit)
-
-        app = http_api(Slow(), max_body_bytes=1024, max_in_flight=2)
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://shop") as client:
-            waiting = [asyncio.create_task(client.get("/v1/users")) for _ in range(2)]
-            # Nothing waits for anything here: each pass lets the tasks before it go on.
-            while (shed := await client.get("/v1/search", params={"q": "a"})).status_code != 429:  # noqa: ASYNC110
-                await asyncio.sleep(0)
-            live = await client.get("/health/live")
-            gate.set()
-            answers = await asyncio.gather(*waiting)
-        assert shed.headers["retry-after"] == "1"
-        assert problem(shed)["code"] == "overloaded"
-        assert live.status_code == 200
-        assert [answer.status_code for answer in answers] == [200, 200]
-
-    async def test_an_error_of_ours_is_a_problem_without_its_insides(self) -> None:
-        class Broken(MemoryShop):
-            async def sample_users(self, limit: int) -> list[str]:
-                raise RuntimeError(f"secret {limit}")
-
-        app = http_api(Broken(), max_body_bytes=1024, max_in_flight=2)
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://shop") as client:
-            response = await client.get("/v1/users")
-        assert problem(response)["code"] == "internal"
-        assert "secret" not in response.text
-
+class TestRoutes:
     @pytest.mark.parametrize(("method", "path", "code"), [("GET", "/v1/nothing", 404), ("PATCH", "/v1/search", 405)])
     async def test_what_is_not_there_is_a_problem(
         self, client: httpx.AsyncClient, method: str, path: str, code: int

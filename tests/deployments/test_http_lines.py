@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from deployments.config import GatewayConfig
+from deployments.admission import Admission, AdmissionConfig
 from deployments.http.api import http_api
 from deployments.http.batches import MAX_ERRORS, MAX_ITEMS
 from deployments.http.schemas import EventsWritten, ProblemBody, ProductsWritten
@@ -26,7 +26,7 @@ def shop() -> MemoryShop:
 
 @pytest.fixture
 async def client(shop: MemoryShop) -> AsyncIterator[httpx.AsyncClient]:
-    app = http_api(shop, max_body_bytes=GatewayConfig().max_body_bytes, max_in_flight=4)
+    app = http_api(shop, Admission(AdmissionConfig()))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://shop") as client:
         yield client
 

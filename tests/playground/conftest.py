@@ -15,6 +15,7 @@ import uvicorn
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
 
 from cluster.child import wait_until
+from deployments.admission import Admission, AdmissionConfig
 from deployments.http.api import http_api
 from tests.playground.film_shop import FilmShop
 
@@ -86,9 +87,8 @@ def shop_url(shop: FilmShop) -> Iterator[str]:
 
 @contextlib.contextmanager
 def served(shop: FilmShop) -> Iterator[str]:
-    config = uvicorn.Config(
-        http_api(shop, max_body_bytes=64 * 1024, max_in_flight=32), host="127.0.0.1", port=0, log_level="error"
-    )
+    app = http_api(shop, Admission(AdmissionConfig()))
+    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error")
     server = uvicorn.Server(config)
     socket = config.bind_socket()
     thread = threading.Thread(target=server.run, kwargs={"sockets": [socket]}, daemon=True)
