@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI
@@ -25,11 +26,14 @@ from deployments.graph_health import GraphHealth
 from deployments.hop import HopFailed, call
 from deployments.http.api import http_api
 from deployments.http.problems import unavailable
+from deployments.http.timed import Timed
 from deployments.impression_log import ImpressionLog, impression_of
 from deployments.options import INGRESS
 from deployments.read_path import ReadPath
+from deployments.replacements import Replacements, ReplacementWatch, deployments_of
 from deployments.replica import most_replicas
 from deployments.replica_health import ReplicaHealth
+from deployments.request_figures import RequestFigures
 from deployments.store_metrics import export_stores
 from deployments.stores import open_cache, open_database
 from retrieval.epoch import EpochWatcher
@@ -75,8 +79,19 @@ class GatewayDeployment:
         self._deployed = DeployedVersions(self._health)
         self._replica_health = ReplicaHealth()
         self._admission = Admission(config.admission)
+        self._figures = RequestFigures()
+        replacements = Replacements()
+        self._replacements = ReplacementWatch(
+            replacements, partial(deployments_of, serve.get_replica_context().app_name)
+        )
         self._metrics = export_stores(
-            self._database, self._cache, self._breakers, self._replica_health.samples, self._admission.samples
+            self._database,
+            self._cache,
+            self._breakers,
+            self._replica_health.samples,
+            self._admission.samples,
+            self._figures.samples,
+            replacements.samples,
         )
         self._reads = ReadPath(
             search=search,
@@ -94,23 +109,31 @@ class GatewayDeployment:
             epoch=self._epoch,
             versions=self._deployed,
             impressions=self._impressions,
+            replacements=self._replacements,
             metrics=self._metrics,
         )
         await self._warm_up()
         await self._epoch.start()
         await self._deployed.start()
+        self._replacements.start()
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """The HTTP application, built in the replica so that it is bound to this object."""
-        return http_api(self, self._admission)
+        app = http_api(self, self._admission)
+        app.add_middleware(Timed, told=self._figures.answered)
+        return app
 
     async def search(self, request: SearchRequest, *, offset: int) -> Answer:
         """Answer a search."""
-        return await self._reads.searched(request, offset=offset)
+        answer = await self._reads.searched(request, offset=offset)
+        self._figures.made("search", answer.stages)
+        return answer
 
     async def recommend(self, request: RecommendationRequest, *, offset: int) -> Answer:
         """Answer a request for recommendations."""
-        return await self._reads.recommended(request, offset=offset)
+        answer = await self._reads.recommended(request, offset=offset)
+        self._figures.made("recommendations", answer.stages)
+        return answer
 
     def shown(self, request: SearchRequest | RecommendationRequest, answer: Answer, request_id: str) -> None:
         """Put what *answer* shows on its way to the database."""
@@ -148,7 +171,7 @@ class GatewayDeployment:
         return [str(row["user_id"]) for row in rows.records]
 
     async def ready(self) -> bool:
-        """Return whether anything can be answered: a database answers, or search holds an index."""
+        """Return whether this region can answer anything at all."""
         return await self._health.ready()
 
     async def health(self) -> Mapping[str, Any]:
@@ -161,6 +184,7 @@ class GatewayDeployment:
             "impressions_dropped": self._impressions.dropped,
             "health_check": self._replica_health.status(),
             "admission": self._admission.status(),
+            "alerts": self._metrics.alerts.firing(),
         }
 
     async def check_health(self) -> None:
@@ -169,6 +193,7 @@ class GatewayDeployment:
 
     async def __del__(self) -> None:
         """Write what is waiting, when Serve stops the replica."""
+        await self._replacements.stop()
         await self._deployed.stop()
         await self._epoch.stop()
         await self._impressions.stop()

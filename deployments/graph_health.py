@@ -81,10 +81,12 @@ class GraphHealth:
         return status
 
     async def ready(self) -> bool:
-        """Return whether anything can be answered: a database answers, or search holds an index."""
+        """Return whether anything can be answered: a database answers, or some replica holds an artifact."""
         if any(endpoint.healthy for endpoint in self._database.status()):
             return True
-        return bool((await self.status("search")).get("version"))
+        search, recommendation = await asyncio.gather(self.status("search"), self.status("recommendation"))
+        held = [search, recommendation.get("collaborative", {}), recommendation.get("embeddings", {})]
+        return any(artifact.get("version") for artifact in held)
 
     def warn_of_connections(self) -> None:
         """Log what to set if the servers have fewer connections than all replicas together may open."""

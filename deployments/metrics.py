@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, cast
 
@@ -13,6 +13,7 @@ from ray.serve import metrics
 log = logging.getLogger(__name__)
 
 PERIOD_S = 5.0
+ALMOST_NOTHING = 1e-300
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +41,17 @@ class MetricsExport:
     Exports what *collect* returns, each five seconds.
 
     Ray adds the tags ``deployment``, ``replica`` and ``application``.
+
+    Args:
+        collect: Returns everything there is to export.
+        told: Called with the same each time, once it is exported.
     """
 
-    def __init__(self, collect: Callable[[], Iterable[Sample]]) -> None:
+    def __init__(
+        self, collect: Callable[[], Iterable[Sample]], *, told: Callable[[Sequence[Sample]], None] = lambda _: None
+    ) -> None:
         self._collect = collect
+        self._told = told
         self._gauges: dict[str, metrics.Gauge] = {}
         self._counters: dict[str, metrics.Counter] = {}
         self._totals: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
@@ -60,15 +68,21 @@ class MetricsExport:
 
     def export(self) -> None:
         """Export once."""
-        for sample in self._collect():
+        samples = list(self._collect())
+        for sample in samples:
             if sample.kind == "gauge":
                 self._gauge(sample).set(sample.value, tags=dict(sample.tags))
             else:
                 self._add(sample)
+        self._told(samples)
 
     def _add(self, sample: Sample) -> None:
         key = (sample.name, tuple(sorted(sample.tags.items())))
-        more = sample.value - self._totals.get(key, 0.0)
+        if key not in self._totals:
+            # Prometheus sees growth only where there was something before; Ray refuses to add nothing at all.
+            self._counter(sample).inc(ALMOST_NOTHING, tags=dict(sample.tags))
+            self._totals[key] = 0.0
+        more = sample.value - self._totals[key]
         if more > 0:
             self._counter(sample).inc(more, tags=dict(sample.tags))
             self._totals[key] = sample.value

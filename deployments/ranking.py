@@ -15,9 +15,9 @@ from artifacts.store import ArtifactStore
 from contracts.ranked import RankedPage, RankRequest
 from deployments.artifact_probes import FactorsProbe
 from deployments.artifact_watch import artifact_status, watch_factors
-from deployments.metrics import MetricsExport
 from deployments.options import INNER
 from deployments.replica_health import ReplicaHealth
+from deployments.replica_metrics import export_replica
 from ranking.config import RankingConfig
 from ranking.rankers import FactorVersion, WeightedRanker
 
@@ -30,8 +30,7 @@ class RankingDeployment:
         self._factors = await watch_factors(ArtifactStore.from_environment())
         self._config = RankingConfig()
         self._health = ReplicaHealth()
-        self._metrics = MetricsExport(self._health.samples)
-        self._metrics.start()
+        self._metrics = export_replica(self._health.samples)
         self._health.watch(factors=self._factors, metrics=self._metrics)
         self._health.probe(factors=FactorsProbe(self._factors))
 

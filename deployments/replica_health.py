@@ -39,19 +39,12 @@ class ReplicaHealth:
 
     Args:
         executor_timeout_s: How long the default executor, which the requests use too, may take to run the probes.
-        on_failure: Told after each failed check of how many failed in a row, and why.
     """
 
-    def __init__(
-        self,
-        *,
-        executor_timeout_s: float = EXECUTOR_TIMEOUT_S,
-        on_failure: Callable[[int, str], None] | None = None,
-    ) -> None:
+    def __init__(self, *, executor_timeout_s: float = EXECUTOR_TIMEOUT_S) -> None:
         self._watchers: dict[str, Watcher] = {}
         self._probes: dict[str, Callable[[], str | None]] = {}
         self._executor_timeout_s = executor_timeout_s
-        self._on_failure = on_failure
         self._probing: asyncio.Future[list[str]] | None = None
         self._failures_in_a_row = 0
         self._failures = 0
@@ -92,8 +85,6 @@ class ReplicaHealth:
             FAILURES_UNTIL_REPLACED,
             self._problem,
         )
-        if self._on_failure is not None:
-            self._on_failure(self._failures_in_a_row, self._problem)
         raise ReplicaUnhealthy(self._problem)
 
     def status(self) -> dict[str, Any]:

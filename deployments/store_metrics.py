@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from itertools import chain
 
 from deployments.breaker_metrics import breaker_samples
-from deployments.metrics import MetricsExport, Sample
+from deployments.metrics import Sample
+from deployments.replica_metrics import ReplicaMetrics, export_replica
 from storage.breakers import Breakers
 from storage.cache import Cache
 from storage.database import Database, EndpointStatus
@@ -14,17 +14,9 @@ from storage.database import Database, EndpointStatus
 
 def export_stores(
     database: Database, cache: Cache | None, breakers: Breakers, *others: Callable[[], Iterable[Sample]]
-) -> MetricsExport:
+) -> ReplicaMetrics:
     """Export the figures of the stores and of *breakers*, and what *others* yield, while what is returned is held."""
-    export = MetricsExport(
-        lambda: chain(
-            store_samples(database, cache),
-            breaker_samples(breakers),
-            chain.from_iterable(other() for other in others),
-        )
-    )
-    export.start()
-    return export
+    return export_replica(lambda: store_samples(database, cache), lambda: breaker_samples(breakers), *others)
 
 
 def store_samples(database: Database, cache: Cache | None) -> Iterator[Sample]:
