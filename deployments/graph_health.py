@@ -52,7 +52,11 @@ class GraphHealth:
         self._sessions: dict[str, int] = {}
 
     async def report(self) -> dict[str, Any]:
-        """Return the state of the databases, the cache and each deployment, and whether connections suffice."""
+        """
+        Return the state of the databases, the cache and each deployment, and whether connections suffice.
+
+        All are asked at once, and none is waited for longer than a second.
+        """
         databases = {endpoint.name: orjson.loads(orjson.dumps(endpoint)) for endpoint in self._database.status()}
         cache, *statuses = await asyncio.gather(self._cache_status(), *(self.status(name) for name in self._parts))
         parts = dict(zip(self._parts, statuses, strict=True))
@@ -111,7 +115,8 @@ class GraphHealth:
             "reads": {purpose: orjson.loads(orjson.dumps(counts)) for purpose, counts in self._cache.stats().items()},
         }
         try:
-            await self._cache.ping()
-        except CacheUnavailable as error:
-            return {"healthy": False, "problem": str(error), **known}
+            async with asyncio.timeout(STATUS_TIMEOUT_S):
+                await self._cache.ping()
+        except (CacheUnavailable, TimeoutError) as error:
+            return {"healthy": False, "problem": str(error) or "no answer in time", **known}
         return {"healthy": True, **known}
