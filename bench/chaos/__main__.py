@@ -62,7 +62,7 @@ def main() -> int:
     try:
         with (
             stop_on_signal(),
-            _subject(flags.state_dir) as subject,
+            _subject(flags) as subject,
             tempfile.TemporaryDirectory() as directory,
             _stream(flags, subject, Path(directory)) as stream,
         ):
@@ -101,11 +101,11 @@ def _random(flags: argparse.Namespace, subject: Subject, stream: Stream) -> int:
 
 
 @contextlib.contextmanager
-def _subject(state_dir: Path | None) -> Iterator[Subject]:
-    if state_dir is not None:
-        yield Subject(state_dir)
+def _subject(flags: argparse.Namespace) -> Iterator[Subject]:
+    if flags.state_dir is not None:
+        yield Subject(flags.state_dir)
         return
-    with own_stack() as own:
+    with own_stack(workers=flags.workers) as own:
         yield Subject(own)
 
 
@@ -136,6 +136,7 @@ def _stream(flags: argparse.Namespace, subject: Subject, directory: Path) -> Ite
 def _flags() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.chaos", description="Break a running stack on purpose.")
     parser.add_argument("--state-dir", type=Path, help="a running stack [default: one of its own]")
+    parser.add_argument("--workers", type=int, default=1, help="of a stack of its own: Ray nodes beside the head")
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="names, patterns or groups; A+B at once")
     parser.add_argument("--pairs", action="store_true", help="two faults at once, a list of pairs")
     parser.add_argument("--random", type=int, metavar="N", help="N faults at random instead; the contract on writes")

@@ -20,6 +20,10 @@ log = logging.getLogger("chaos")
 
 WELL_TIMEOUT_S = 300.0
 OVERLAP_SHARE = 0.3
+PAUSE_S = (0.5, 6.0)
+LASTS_S = (1.0, 8.0)
+# One less than what the supervisor starts again, in a little more than its window.
+MOST_ENDED, WINDOW_S = 4, 330.0
 
 
 def matrix(
@@ -63,14 +67,45 @@ class Act:
     lasts_s: float
     beside: Fault | None = None
 
+    @property
+    def name(self) -> str:
+        """The faults' names."""
+        return self.fault.name if self.beside is None else f"{self.fault.name}+{self.beside.name}"
+
+    @property
+    def ends(self) -> frozenset[str]:
+        """The parts that have to be started again."""
+        return self.fault.ends if self.beside is None else self.fault.ends | self.beside.ends
+
 
 def drawn(faults: Sequence[Fault], number: int, seed: int) -> Iterator[Act]:
-    """*number* acts, the same for the same *seed* and *faults*: about a third of them two faults at once."""
+    """
+    *number* acts, the same for the same *seed* and *faults*: about a third of them two faults at once.
+
+    No part is ended more often than its supervisor starts it again; where that leaves no two faults, it ends early.
+    """
     dice = random.Random(seed)  # noqa: S311 - to be repeated, not to be secret
+    now_s = 0.0
+    ended_s: dict[str, list[float]] = {}
+
+    def bearable(fault: Fault) -> bool:
+        return all(sum(now_s - each < WINDOW_S for each in ended_s.get(part, ())) < MOST_ENDED for part in fault.ends)
+
     for _ in range(number):
-        fault, other = dice.sample(list(faults), 2)
-        overlap = dice.random() < OVERLAP_SHARE
-        yield Act(fault, dice.uniform(0.5, 6.0), dice.uniform(1.0, 8.0), other if overlap else None)
+        possible = [each for each in faults if bearable(each)]
+        if len(possible) < 2:  # noqa: PLR2004 - two at once
+            return
+        fault, other = dice.sample(possible, 2)
+        act = Act(
+            fault,
+            pause_s=dice.uniform(*PAUSE_S),
+            lasts_s=dice.uniform(*LASTS_S),
+            beside=other if dice.random() < OVERLAP_SHARE else None,
+        )
+        now_s += act.pause_s + act.lasts_s
+        for part in act.ends:
+            ended_s.setdefault(part, []).append(now_s)
+        yield act
 
 
 @dataclass(frozen=True)
@@ -124,21 +159,16 @@ def random_run(
     began = time.monotonic()
     done: list[str] = []
     skipped: list[str] = []
-    acts = drawn(faults, number, seed)
-    while len(done) < number:
-        act = next(acts, None)
-        if act is None:
-            break
-        name = act.fault.name + (f"+{act.beside.name}" if act.beside else "")
+    for act in drawn(faults, number, seed):
         time.sleep(act.pause_s)
         stream.check()
         try:
             with _both(act, subject):
-                follow(f"{len(done) + 1:>4}/{number}  {name} for {act.lasts_s:.1f} s")
+                follow(f"{len(done) + 1:>4}/{number}  {act.name} for {act.lasts_s:.1f} s")
                 time.sleep(act.lasts_s)
         except (CannotBeDone, LookupError) as reason:
-            skipped.append(f"{name}: {reason}")
-        done.append(name)
+            skipped.append(f"{act.name}: {reason}")
+        done.append(act.name)
     recovered = wait_well(stream, since_s=time.monotonic(), timeout_s=WELL_TIMEOUT_S) is not None
     missing = _missing_at_last(subject)
     records = stream.answers.read()

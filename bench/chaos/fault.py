@@ -38,6 +38,7 @@ class Visible:
         errors: Which reads may fail.
         writes: What becomes of writes.
         outage_s: Most seconds without any answer, where reads may fail until something is back.
+        unnoticed_s: Seconds in which requests may still be sent to what is gone; they count as in flight.
     """
 
     says: frozenset[Pair] = frozenset()
@@ -45,6 +46,7 @@ class Visible:
     errors: Errors = "none"
     writes: Writes = "go on"
     outage_s: float = 0.0
+    unnoticed_s: float = 0.0
 
     @property
     def pairs(self) -> frozenset[Pair]:
@@ -60,6 +62,7 @@ class Visible:
             errors=max(self.errors, other.errors, key=order.index),
             writes="may fail" if "may fail" in {self.writes, other.writes} else "go on",
             outage_s=max(self.outage_s, other.outage_s),
+            unnoticed_s=max(self.unnoticed_s, other.unnoticed_s),
         )
 
 
@@ -77,6 +80,7 @@ class Fault:
         hold_s: Most seconds that it lasts until an answer says so.
         heals_itself: Whether recovery needs nothing undone: it is counted from the fault on.
         setup: What has to be deployed first.
+        ends: Parts that the supervisor has to start again; it does so five times in five minutes at most.
     """
 
     name: str
@@ -87,3 +91,4 @@ class Fault:
     hold_s: float = 8.0
     heals_itself: bool = False
     setup: Setup = AS_USUAL
+    ends: frozenset[str] = frozenset()

@@ -31,6 +31,9 @@ DATABASE_STAGES = ("keyword", "semantic", "collaborative", "similar", "popular",
 GATEWAY_BACK_S = 2.0
 PROXY_BACK_S = 10.0
 FROZEN_BACK_S = 60.0
+# HAProxy asks each gateway now and then; until a frozen one failed to answer, requests are sent there.
+UNNOTICED_S = 5.0
+WORKER = "ray-worker-1"
 STALL_S, RUN_S = 0.3, 0.04
 
 
@@ -57,6 +60,7 @@ def _of_deployment(name: str) -> list[Fault]:
     writes: Writes = "may fail" if name == "ingestion" else "go on"
     one_gone = Visible(may_say=SHOWS[name] | SLOWER, writes=writes, errors="in flight" if ingress else "none")
     all_gone = one_gone if not ingress else replace(one_gone, errors="until it is back", outage_s=GATEWAY_BACK_S)
+    one_frozen = replace(one_gone, unnoticed_s=UNNOTICED_S if ingress else 0.0)
     all_frozen = replace(all_gone, says=SHOWS[name], outage_s=FROZEN_BACK_S if ingress else 0.0)
     one, every, only = replicas(name, most=1), replicas(name), Setup(replicas=((name, 1),))
     does = f"one of two {name} replicas", f"both {name} replicas", f"the only {name} replica"
@@ -66,7 +70,7 @@ def _of_deployment(name: str) -> list[Fault]:
         Fault(
             f"kill-only-{name}", f"kill -9 {does[2]}", killed(every), all_gone, "only", heals_itself=True, setup=only
         ),
-        Fault(f"freeze-one-{name}", f"kill -STOP {does[0]}", stopped(one), one_gone, "freeze"),
+        Fault(f"freeze-one-{name}", f"kill -STOP {does[0]}", stopped(one), one_frozen, "freeze"),
         Fault(f"freeze-both-{name}", f"kill -STOP {does[1]}", stopped(every), all_frozen, "freeze", hold_s=20.0),
     ]
 
@@ -74,12 +78,18 @@ def _of_deployment(name: str) -> list[Fault]:
 def _of_server(short: str, part_name: str, does: str, gone: Visible) -> list[Fault]:
     """What happens to a server: killed and started again at once, killed and gone, frozen."""
     brief = replace(gone, says=frozenset[Pair](), may_say=gone.pairs)
-    it = part(part_name)
+    it, ends = part(part_name), frozenset({part_name})
     return [
         Fault(
-            f"kill-{short}", f"kill -9 {does}, started again at once", killed(it), brief, "server", heals_itself=True
+            f"kill-{short}",
+            f"kill -9 {does}, started again at once",
+            killed(it),
+            brief,
+            "server",
+            heals_itself=True,
+            ends=ends,
         ),
-        Fault(f"lose-{short}", f"kill -9 {does}, gone until the fault ends", held_down(it), gone, "server"),
+        Fault(f"lose-{short}", f"kill -9 {does}, gone until the fault ends", held_down(it), gone, "server", ends=ends),
         Fault(f"freeze-{short}", f"kill -STOP {does}", stopped(it), gone, "server"),
     ]
 
@@ -104,6 +114,7 @@ NO_FACTORS = Visible(
     says=pairs(("collaborative", "profile", "similar"), CORRUPT),
     may_say=SHOWS["recommendation"] | SHOWS["ranking"] | SLOWER,
 )
+NO_NODE = Visible(may_say=frozenset[Pair]().union(*SHOWS.values()) | SLOWER, errors="in flight", writes="may fail")
 UNSEEN = Visible()
 
 FAULTS: tuple[Fault, ...] = (
@@ -117,6 +128,7 @@ FAULTS: tuple[Fault, ...] = (
         held_down(_databases),
         NO_DATABASE,
         "server",
+        ends=frozenset({PRIMARY, REPLICA}),
     ),
     Fault("freeze-databases", "kill -STOP both Postgres servers", stopped(_databases), NO_DATABASE, "server"),
     Fault("kill-haproxy", "kill -9 HAProxy", killed(proxy("haproxy")), NO_PROXY, "proxy", heals_itself=True),
@@ -141,6 +153,22 @@ FAULTS: tuple[Fault, ...] = (
         stopped(proxy("ray::HAProxyManager"), alone=True),
         NO_PROXY,
         "proxy",
+    ),
+    Fault(
+        "kill-worker",
+        "kill -9 a worker node that has one of two replicas of each deployment",
+        killed(part(WORKER)),
+        NO_NODE,
+        "node",
+        heals_itself=True,
+        ends=frozenset({WORKER}),
+    ),
+    Fault(
+        "freeze-worker",
+        "kill -STOP that worker node",
+        stopped(part(WORKER)),
+        replace(NO_NODE, unnoticed_s=UNNOTICED_S),
+        "node",
     ),
     Fault(
         "freeze-controller", "kill -STOP Serve's controller", stopped(proxy("ray::ServeController")), UNSEEN, "proxy"
@@ -228,7 +256,7 @@ PAIRS: tuple[tuple[str, str], ...] = (
 RANDOM: tuple[str, ...] = tuple(
     fault.name
     for fault in FAULTS
-    if fault.group in {"kill", "freeze", "server", "proxy"} or fault.name.startswith(("slow", "activate"))
+    if fault.group in {"kill", "freeze", "server", "proxy", "node"} or fault.name.startswith(("slow", "activate"))
 )
 
 
@@ -242,5 +270,6 @@ def both(first: Fault, second: Fault) -> Fault:
         "pair",
         hold_s=max(first.hold_s, second.hold_s),
         heals_itself=first.heals_itself and second.heals_itself,
+        ends=first.ends | second.ends,
         setup=first.setup,
     )

@@ -46,7 +46,7 @@ class Measurement:
         does: What was done.
         reads: Reads between the fault and recovery.
         degraded: Those answered with something that stands in.
-        errors_in_flight: Reads answered 5xx, or broken off, that had begun when the fault struck.
+        errors_in_flight: Reads answered 5xx, or not at all, that had begun when the fault struck, or was not noticed.
         errors: Reads answered 5xx that began later.
         refused: Reads that nobody listened to, or whose connection broke, that began later.
         silent: Reads that were not answered before the client gave up.
@@ -115,8 +115,9 @@ def measured(
     window = [record for record in everything if record.ended_s > moments.struck_s and record.began_s < until]
     reads = [record for record in window if record.read]
     failed = [record for record in reads if record.server_error or record.broken]
-    early = [record for record in failed if record.began_s <= moments.struck_s + GRACE_S]
-    late = [record for record in failed if record.began_s > moments.struck_s + GRACE_S]
+    noticed_s = moments.struck_s + GRACE_S + fault.visible.unnoticed_s
+    early = [record for record in failed if record.began_s <= noticed_s]
+    late = [record for record in failed if record.began_s > noticed_s]
     pairs = Counter(pair for record in reads for pair in set(record.pairs))
     posts = [record for record in window if not record.read]
     acknowledged = {event for record in everything for event in record.acknowledged}
@@ -163,7 +164,8 @@ def _violations(
         wrong.append(f"no answer says {' or '.join(sorted(map(_word, fault.visible.says)))}")
     if sum(found.strange.values()) > NOISE_SHARE * found.reads:
         wrong.append("unforeseen: " + ", ".join(f"{pair} x{times}" for pair, times in found.strange.items()))
-    failed = [each for each in posts if each.status != 202 and each.began_s > moments.struck_s + GRACE_S]  # noqa: PLR2004
+    noticed_s = moments.struck_s + GRACE_S + fault.visible.unnoticed_s
+    failed = [each for each in posts if each.status != 202 and each.began_s > noticed_s]  # noqa: PLR2004
     if fault.visible.writes == "go on" and fault.visible.errors != "until it is back" and failed:
         wrong.append(f"{len(failed)} writes failed: {_ends(failed)}")
     if found.lost or found.twice:

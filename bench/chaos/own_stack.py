@@ -18,14 +18,19 @@ FREE_PORTS = ("--http-port=0", "--dashboard-port=0", "--training-dashboard-port=
 
 
 @contextlib.contextmanager
-def own_stack() -> Iterator[Path]:
-    """The state directory of a demo stack that is started now, and removed when the block ends."""
+def own_stack(*, workers: int) -> Iterator[Path]:
+    """
+    The state directory of a demo stack that is started now, and removed when the block ends.
+
+    Args:
+        workers: Ray nodes beside the head, over which the replicas are spread.
+    """
     directory = Path(tempfile.mkdtemp(prefix="shortlist-chaos-", dir="/tmp"))
     # The account that Postgres runs as must be able to enter.
     directory.chmod(0o711)
     state_dir = directory / "state"
     try:
-        _shortlist("demo", "--detach", *FREE_PORTS, "--json", "--state-dir", str(state_dir))
+        _shortlist("demo", "--detach", f"--workers={workers}", *FREE_PORTS, "--json", "--state-dir", str(state_dir))
         yield state_dir
     finally:
         _shortlist("down", "--state-dir", str(state_dir))

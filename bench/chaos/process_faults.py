@@ -95,7 +95,10 @@ def at_once(*injects: Inject) -> Inject:
 
 
 def _found(choose: Choose, subject: Subject) -> Sequence[int]:
-    pids = choose(subject)
+    try:
+        pids = choose(subject)
+    except LookupError as missing:
+        raise CannotBeDone(f"This stack does not run {missing}") from missing
     if not pids:
-        raise CannotBeDone("There is no such process")
+        raise CannotBeDone("This stack does not run such a process now")
     return pids

@@ -15,12 +15,10 @@ class Setup:
     Attributes:
         replicas: Deployment to its number of replicas, where it differs from two.
         args: What differs of the graph's arguments.
-        worker: Whether a second node shares the load.
     """
 
     replicas: tuple[tuple[str, int], ...] = ()
     args: tuple[tuple[str, Mapping[str, Any]], ...] = ()
-    worker: bool = False
 
 
 AS_USUAL = Setup()

@@ -82,11 +82,12 @@ class Subject:
         The pid of a part that the supervisor watches: ``valkey``, ``postgres-primary``, ``ray-serving``, ...
 
         Raises:
-            LookupError: it does not run.
+            LookupError: it does not run; the name is the message.
         """
-        process = self.record.parts[name].process.process()
+        found = self.record.parts.get(name)
+        process = found.process.process() if found else None
         if process is None:
-            raise LookupError(f"{name} does not run")
+            raise LookupError(name)
         return process.pid
 
     def proxies(self, title: str) -> list[int]:

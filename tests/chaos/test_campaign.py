@@ -11,6 +11,17 @@ class TestDrawn:
         assert first == again
         assert first != other
 
+    def test_no_part_is_ended_more_often_than_it_is_started_again(self) -> None:
+        now_s = 0.0
+        ended_s: dict[str, list[float]] = {}
+        for act in drawn([BY_NAME[name] for name in RANDOM if BY_NAME[name].group in {"server", "node"}], 200, seed=3):
+            now_s += act.pause_s + act.lasts_s
+            for part in act.ends:
+                ended_s.setdefault(part, []).append(now_s)
+        assert len(ended_s) == 4
+        for moments in ended_s.values():
+            assert all(later - earlier > 300 for earlier, later in zip(moments, moments[5:], strict=False))
+
 
 class TestFaults:
     def test_each_has_a_name_of_its_own(self) -> None:
