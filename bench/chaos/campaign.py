@@ -7,7 +7,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from bench.chaos.experiment import Patience, experiment, wait_well
@@ -68,19 +68,19 @@ class Act:
     beside: Fault | None = None
 
     @property
-    def name(self) -> str:
-        """The faults' names."""
-        return self.fault.name if self.beside is None else f"{self.fault.name}+{self.beside.name}"
+    def faults(self) -> tuple[Fault, ...]:
+        """The fault, and the one beside it."""
+        return (self.fault,) if self.beside is None else (self.fault, self.beside)
 
     @property
     def ends(self) -> frozenset[str]:
         """The parts that have to be started again."""
-        return self.fault.ends if self.beside is None else self.fault.ends | self.beside.ends
+        return frozenset().union(*(fault.ends for fault in self.faults))
 
 
-def drawn(faults: Sequence[Fault], number: int, seed: int) -> Iterator[Act]:
+def drawn(faults: Sequence[Fault], seed: int) -> Iterator[Act]:
     """
-    *number* acts, the same for the same *seed* and *faults*: about a third of them two faults at once.
+    Acts without end, the same for the same *seed* and *faults*: about a third of them two faults at once.
 
     No part is ended more often than its supervisor starts it again; where that leaves no two faults, it ends early.
     """
@@ -91,7 +91,7 @@ def drawn(faults: Sequence[Fault], number: int, seed: int) -> Iterator[Act]:
     def bearable(fault: Fault) -> bool:
         return all(sum(now_s - each < WINDOW_S for each in ended_s.get(part, ())) < MOST_ENDED for part in fault.ends)
 
-    for _ in range(number):
+    while True:
         possible = [each for each in faults if bearable(each)]
         if len(possible) < 2:  # noqa: PLR2004 - two at once
             return
@@ -159,16 +159,24 @@ def random_run(
     began = time.monotonic()
     done: list[str] = []
     skipped: list[str] = []
-    for act in drawn(faults, number, seed):
+    for act in drawn(faults, seed):
+        if len(done) >= number or len(skipped) > number:
+            break
         time.sleep(act.pause_s)
         stream.check()
-        try:
-            with _both(act, subject):
-                follow(f"{len(done) + 1:>4}/{number}  {act.name} for {act.lasts_s:.1f} s")
+        with ExitStack() as stack:
+            names = []
+            for fault in act.faults:
+                try:
+                    stack.enter_context(fault.inject(subject))
+                except (CannotBeDone, LookupError) as reason:
+                    skipped.append(f"{fault.name}: {reason}")
+                else:
+                    names.append(fault.name)
+            if names:
+                done.append("+".join(names))
+                follow(f"{len(done):>4}/{number}  {done[-1]} for {act.lasts_s:.1f} s")
                 time.sleep(act.lasts_s)
-        except (CannotBeDone, LookupError) as reason:
-            skipped.append(f"{act.name}: {reason}")
-        done.append(act.name)
     recovered = wait_well(stream, since_s=time.monotonic(), timeout_s=WELL_TIMEOUT_S) is not None
     missing = _missing_at_last(subject)
     records = stream.answers.read()
@@ -189,15 +197,6 @@ def random_run(
         missing=missing,
         seconds=round(time.monotonic() - began, 1),
     )
-
-
-@contextmanager
-def _both(act: Act, subject: Subject) -> Iterator[None]:
-    with ExitStack() as stack:
-        stack.enter_context(act.fault.inject(subject))
-        if act.beside is not None:
-            stack.enter_context(act.beside.inject(subject))
-        yield
 
 
 def _missing_at_last(subject: Subject, timeout_s: float = 180.0) -> list[str]:
