@@ -18,8 +18,7 @@ class Answer:
 
     Attributes:
         page: The hits in order.
-        products: Product id to its attributes; a hit whose product vanished meanwhile is not in it. None when the
-            attributes could not be read.
+        products: Product id to its attributes. A hit of which none could be read is not in it; None when that are all.
         truncated: Whether a retriever was cut off, so that the total is a lower bound.
         answered: Whether any retriever could be asked; if not, there is nothing to show.
         stages: What each part did, in the order data flows.

@@ -36,6 +36,7 @@ from deployments.replica_health import ReplicaHealth
 from deployments.request_figures import RequestFigures
 from deployments.store_metrics import export_stores
 from deployments.stores import open_cache, open_database
+from retrieval.attribute_cache import AttributeCache
 from retrieval.epoch import EpochWatcher
 from retrieval.hydration import Hydrator
 from retrieval.recommendation import RecommendationRetrieval
@@ -67,7 +68,8 @@ class GatewayDeployment:
         self._breakers = Breakers(config.breaker)
         self._database = await open_database("gateway", config.storage, self._breakers)
         self._cache = open_cache(self._breakers)
-        self._hydrator = Hydrator(self._database)
+        self._attributes = AttributeCache(self._cache)
+        self._hydrator = Hydrator(self._database, attributes=self._attributes)
         self._epoch = EpochWatcher(self._database)
         self._health = GraphHealth(
             {"search": search, "recommendation": recommendation, "ranking": ranking, "ingestion": ingestion},
@@ -101,7 +103,9 @@ class GatewayDeployment:
             cached=CachedReads(self._cache, versions=self._versions, event_count=self._event_count),
             hydrator=self._hydrator,
             config=config,
+            attributes=self._attributes,
         )
+        self._attributes.start()
         self._impressions = ImpressionLog(self._record, capacity=config.gateway.impression_buffer)
         self._impressions.start()
         self._replica_health.watch(
@@ -110,6 +114,7 @@ class GatewayDeployment:
             versions=self._deployed,
             impressions=self._impressions,
             replacements=self._replacements,
+            attributes=self._attributes,
             metrics=self._metrics,
         )
         await self._warm_up()
@@ -197,6 +202,7 @@ class GatewayDeployment:
         await self._deployed.stop()
         await self._epoch.stop()
         await self._impressions.stop()
+        await self._attributes.stop()
 
     async def _warm_up(self) -> None:
         """

@@ -23,10 +23,12 @@ from deployments.config import GraphConfig
 from deployments.hop import HopFailed, call
 from deployments.single_flight import WorkAbandoned
 from ranking.rankers import PopularityRanker
+from retrieval.attribute_cache import AttributeCache
 from retrieval.hydration import Hydrator
-from retrieval.reads import read_freshness, read_stage
+from retrieval.reads import read_freshness
 from retrieval.recommendation import RecommendationRetrieval
-from retrieval.stage_run import not_requested, run_stage
+from retrieval.shown_products import shown_products
+from retrieval.stage_run import not_requested
 
 # What a deployment may take of the time its caller waits: the rest is for the way there and back, so that it is the
 # stage within that runs out of time and not the hop, with everything that was found.
@@ -46,6 +48,7 @@ class ReadPath:
         cached: Answers from the result cache, or has them made once for all who ask at the same moment.
         hydrator: Reads the hits' attributes, after ranking and the cache, so that no old price is shown.
         config: Shares of time, and the version that answers carry.
+        attributes: What was shown lately, for when no database answers.
     """
 
     search: DeploymentHandle[Any]
@@ -55,6 +58,7 @@ class ReadPath:
     cached: CachedReads
     hydrator: Hydrator
     config: GraphConfig
+    attributes: AttributeCache | None = None
 
     async def searched(self, request: SearchRequest, *, offset: int) -> Answer:
         """Return the answer to a search."""
@@ -173,22 +177,20 @@ class ReadPath:
 
         *read_anew*: nothing else of the answer was read now, so that its freshness is that of this reading.
         """
-        read, stage = await run_stage(
-            "hydrate",
-            self.hydrator.products([hit.product_id for hit in answer.page.hits], request=request),
-            timeout_s=deadline.left_s(),
+        product_ids = [hit.product_id for hit in answer.page.hits]
+        shown, stage = await shown_products(
+            self.hydrator, self.attributes, product_ids, request=request, deadline=deadline
         )
-        if read is None:
-            return replace(answer, stages=_one_each([*answer.stages, stage]))
-        products, source = read
-        reading = read_stage(stage, [source])
-        now = read_freshness([source], index_age_s=answer.freshness.index_age_s)
+        if stage.cause is not None:
+            answer = replace(answer, stages=_with_hydration(answer.stages, stage))
+        if shown is None:
+            return answer
+        now = read_freshness([shown.source] if shown.source else [], index_age_s=answer.freshness.index_age_s)
         return replace(
             answer,
             freshness=now if read_anew else answer.freshness,
-            page=replace(answer.page, hits=[hit for hit in answer.page.hits if hit.product_id in products]),
-            products=products,
-            stages=_one_each([*answer.stages, reading]) if reading.cause is not None else answer.stages,
+            page=replace(answer.page, hits=[hit for hit in answer.page.hits if hit.product_id not in shown.withheld]),
+            products=shown.products,
         )
 
     async def _page(self, request: RankRequest, deadline: Deadline) -> tuple[RankedPage, Stage]:
@@ -236,6 +238,13 @@ def _nothing_retrieved(failure: HopFailed) -> Retrieval:
     """What there is when the search deployment does not answer: no candidates, and the cause at both retrievers."""
     stages = [Stage(name, "skipped", cause=failure.cause, ms=failure.ms) for name in ("keyword", "semantic")]
     return Retrieval.empty(stages)
+
+
+def _with_hydration(stages: list[Stage], stage: Stage) -> list[Stage]:
+    """*stages* with that of reading the hits' attributes, unless candidates were worse off than hits."""
+    if any(made.name == "hydrate" and made.may_change_hits and not stage.may_change_hits for made in stages):
+        return stages
+    return [*(made for made in stages if made.name != "hydrate"), stage]
 
 
 def _one_each(stages: list[Stage]) -> list[Stage]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from artifacts.active import Loaded
-from contracts.candidates import Profile, Retrieval, Retrieved, RetrieverName
+from contracts.candidates import Candidates, Profile, Retrieval, Retrieved, RetrieverName
 from contracts.deadline import Deadline
 from contracts.requests import ReadRequest
 from contracts.stages import Stage
@@ -22,8 +22,21 @@ from retrieval.reads import one_database, read_freshness, read_stage
 from retrieval.stage_run import run_stage
 from storage.database import ReadSource
 
+# What the database may take of the time left for hydration, so that something is left for doing without it.
+DATABASE_SHARE = 0.8
+
+REMEMBERED = "cached attributes"
+"""What stands in for a database: what the cache and the catalogue in memory know."""
+
 # Retrievers whose revisions come with the rows, and not from a copy that follows the database.
 READ_FROM_THE_DATABASE: frozenset[RetrieverName] = frozenset({"keyword", "popular"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Bare:
+    """Candidates of which nothing is known."""
+
+    candidates: Candidates
 
 
 @dataclass(slots=True)
@@ -69,25 +82,33 @@ async def assemble(
     """
     Return *found* as one retrieval, its candidates hydrated within *deadline*.
 
-    When nothing can be read about the candidates they stay as retrieved; but if the request has filters, none stays,
-    since none can be shown to pass them.
+    When no database can be read the candidates are as the catalogue in memory and the cache know them. When these know
+    nothing either they stay as retrieved; but if the request has filters, none stays, since none can be shown to pass
+    them.
     """
     fused = fuse(found.lists, k=rrf_k)
-    hydrated, stage = await run_stage(
-        "hydrate",
-        hydrator.candidates(
-            fused,
-            request=request,
-            relevance=found.relevance,
-            epoch=found.epoch,
-            revisions=_revisions(found.lists),
-            cached=not found.cache_down,
-        ),
-        timeout_s=deadline.left_s(),
+    revisions = _revisions(found.lists)
+    reading = hydrator.candidates(
+        fused,
+        request=request,
+        relevance=found.relevance,
+        epoch=found.epoch,
+        revisions=revisions,
+        cached=not found.cache_down,
     )
+    hydrated, stage = await _hydrated(found, reading, timeout_s=deadline.left_s(DATABASE_SHARE))
     sources = [*found.sources, *(hydrated.sources if hydrated else ())]
-    unfiltered = hydrated is None and request.filtered
-    candidates = hydrated.candidates if hydrated else without_features(fused, relevance=found.relevance)
+    known = (
+        await hydrator.remembered(
+            fused, request=request, relevance=found.relevance, revisions=revisions, cached=not found.cache_down
+        )
+        if hydrated is None
+        else None
+    )
+    if known is not None:
+        stage = replace(stage, status="fallback", fallback=REMEMBERED)
+    unfiltered = hydrated is None and known is None and request.filtered
+    candidates = (hydrated or known or _Bare(without_features(fused, relevance=found.relevance))).candidates
     if unfiltered:
         candidates = candidates.only(np.zeros(len(candidates), dtype=np.bool_))
     return Retrieval(
@@ -95,10 +116,26 @@ async def assemble(
         truncated=any(retrieved.truncated for retrieved in found.lists),
         answered=found.answered and not unfiltered,
         stages=[*found.stages, *(_hydration_stages(hydrated, stage) if hydrated else [stage])],
-        versions=_versions(found, hydrated.epoch if hydrated else None, sources),
+        versions=_versions(found, hydrated.epoch if hydrated else known.epoch if known else None, sources),
         freshness=read_freshness(sources, index_age_s=_age_s(found.index)),
         profile=found.profile,
     )
+
+
+async def _hydrated(
+    found: Found, reading: Coroutine[Any, Any, Hydrated], *, timeout_s: float
+) -> tuple[Hydrated | None, Stage]:
+    """What the database says of the candidates, and the stage; it is not asked again where it has just failed."""
+    failed = next((stage for stage in found.stages if _shows_no_database(stage)), None) if found.epoch is None else None
+    if failed is not None:
+        reading.close()
+        return None, Stage("hydrate", status="skipped", cause=failed.cause)
+    return await run_stage("hydrate", reading, timeout_s=timeout_s)
+
+
+def _shows_no_database(stage: Stage) -> bool:
+    """Whether *stage*, of a retriever, failed because no database answered."""
+    return stage.name in READ_FROM_THE_DATABASE and stage.cause in ("unavailable", "timeout", "circuit_open")
 
 
 def _revisions(lists: Sequence[Retrieved]) -> dict[str, int]:

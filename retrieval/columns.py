@@ -140,6 +140,11 @@ class AttributeColumns:
             slots[place] = self._later.get(product_ids[place], -1)
         return slots
 
+    def in_stock(self, slots: Slots) -> Mask:
+        """Return which of the products in *slots* are in stock; -1 is in none."""
+        known: Mask = (slots >= 0) & self._columns["in_stock"][slots] if len(self) else np.zeros(len(slots), np.bool_)
+        return known
+
     def slots_of_all(self, ids: IdMap) -> Slots:
         """As `slots_of`, for all the ids of a map."""
         slots = ids.rows_in(self._ids)

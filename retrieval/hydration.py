@@ -14,12 +14,15 @@ import numpy as np
 from contracts.candidates import Candidates
 from contracts.requests import ReadRequest
 from contracts.stages import Stage
+from retrieval.attribute_cache import AttributeCache
 from retrieval.epoch import Epoch, read_epoch
 from retrieval.feature_cache import FeatureCache
 from retrieval.fusion import Fused
+from retrieval.live_catalogue import LiveCatalogue
 from retrieval.product_features import ProductFeatures, still_shown
 from retrieval.product_view import product_view
 from retrieval.reads import cache_down
+from retrieval.remembered import Remembered, remembered
 from storage.cache import Cache
 from storage.database import Database, ReadSource
 from storage.errors import CacheUnavailable, DatabaseUnavailable
@@ -67,11 +70,23 @@ class Hydrator:
     Args:
         database: Knows everything.
         cache: May know features already; None in a process that reads attributes only.
+        catalogue: Knows what filters and rules need while no database answers; None in a process that holds none.
+        attributes: Is told what was read of products that may be shown, to keep it.
     """
 
-    def __init__(self, database: Database, cache: Cache | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        cache: Cache | None = None,
+        *,
+        catalogue: LiveCatalogue | None = None,
+        attributes: AttributeCache | None = None,
+    ) -> None:
         self._database = database
         self._cache = FeatureCache(cache) if cache is not None and cache.configured else None
+        self._catalogue = catalogue
+        self._attributes = attributes
+        self._last_epoch: Epoch | None = None
 
     async def candidates(
         self,
@@ -102,6 +117,7 @@ class Hydrator:
         if epoch is None:
             epoch, source = await read_epoch(self._database, after=after)
             sources = (source,)
+        self._last_epoch = epoch
         cache = self._cache if cached and after is None else None
         features, popularity = await asyncio.gather(
             self._features(fused.product_ids, revisions or {}, cache=cache, after=after),
@@ -121,6 +137,26 @@ class Hydrator:
             cache=features.failure or popularity.failure,
         )
 
+    async def remembered(
+        self,
+        fused: Fused,
+        *,
+        request: ReadRequest,
+        relevance: bool,
+        revisions: Mapping[str, int],
+        cached: bool = True,
+    ) -> Remembered | None:
+        """Return the fused products as `candidates` does, without a database: as they were when last known."""
+        return await remembered(
+            fused,
+            request=request,
+            relevance=relevance,
+            epoch=self._last_epoch,
+            revisions=revisions,
+            cache=self._cache if cached else None,
+            catalogue=self._catalogue,
+        )
+
     async def products(
         self, product_ids: Sequence[str], *, request: ReadRequest
     ) -> tuple[dict[str, dict[str, Any]], ReadSource]:
@@ -133,7 +169,10 @@ class Hydrator:
             DatabaseUnavailable: neither a read replica nor the primary answers.
         """
         rows = await self._database.fetch("products_by_id", list(product_ids), after=request.consistency_token)
-        return {row["id"]: product_view(row) for row in still_shown(rows.records, request)}, rows.source
+        shown = still_shown(rows.records, request)
+        if self._attributes is not None:
+            self._attributes.note(shown)
+        return {row["id"]: product_view(row) for row in shown}, rows.source
 
     async def product_as_written(self, product_id: str) -> dict[str, Any] | None:
         """

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from dataclasses import dataclass
 
 import numpy as np
 import orjson
 
 from contracts.candidates import Retrieved
+from contracts.deadline import time_limit
 from contracts.requests import ReadRequest
-from contracts.stages import Stage
+from contracts.stages import Cause, Stage
 from retrieval.epoch import Epoch, read_epoch
 from retrieval.money import exact
 from retrieval.reads import cache_down, one_database
-from retrieval.stage_run import not_requested
+from retrieval.stage_run import cause_of, not_requested
 from storage.cache import Cache
 from storage.database import Database, ReadSource
-from storage.errors import CacheUnavailable
+from storage.errors import CacheUnavailable, DatabaseUnavailable
 from storage.shelf import Shelf
 
 LIST_LIFETIME_S = 300
+LISTS_REMEMBERED = 32
+"""How many lists, each narrowed otherwise, a process can still give out when no database answers."""
+
+# What the databases may take of the time given, so that something is left for doing without them.
+DATABASE_SHARE = 0.7
 # Part of the keys: another shape of an entry takes the next number.
 SCHEMA = 1
 
@@ -35,15 +42,17 @@ class PopularList:
 
     Attributes:
         retrieved: The products.
-        epoch: What of the catalogue was seen, at least.
+        epoch: What of the catalogue was seen, at least; None where no database answered.
         sources: The databases that answered.
         cache: How the cache fared.
+        unread: Why no database answered, so that this is the list as it was when one last did.
     """
 
     retrieved: Retrieved
-    epoch: Epoch
+    epoch: Epoch | None
     sources: tuple[ReadSource, ...]
     cache: Stage
+    unread: Cause | None = None
 
 
 class PopularRetriever:
@@ -53,17 +62,34 @@ class PopularRetriever:
         self._database = database
         self._lists = Shelf(cache, "popular_lists", ttl_s=LIST_LIFETIME_S, encode=orjson.dumps, decode=_decode_popular)
         self._limit = limit
+        self._last_epoch: Epoch | None = None
+        self._last: OrderedDict[bytes, list[Popular]] = OrderedDict()
 
-    async def retrieve(self, request: ReadRequest) -> PopularList:
+    async def retrieve(self, request: ReadRequest, *, timeout_s: float | None = None) -> PopularList:
         """
         Return the most popular products in stock, best first.
 
         The score is ``popularity`` in [0, 1]. The cached list belongs to one popularity version and one position of
-        the catalogue, so it never outlives a change. With a consistency token the database is asked.
+        the catalogue, so it never outlives a change. With a consistency token the database is asked. When no database
+        answers in its share of *timeout_s* the list is the one that was in force last.
 
         Raises:
-            DatabaseUnavailable: neither a read replica nor the primary answers.
+            DatabaseUnavailable: neither a read replica nor the primary answers, and there is no earlier list.
         """
+        try:
+            async with time_limit(None if timeout_s is None else timeout_s * DATABASE_SHARE):
+                popular = await self._current(request)
+        except (DatabaseUnavailable, TimeoutError) as error:
+            found = None if request.consistency_token is not None else await self._remembered(request)
+            if found is None:
+                raise
+            return PopularList(
+                self._retrieved(found, "memory"), None, (), not_requested("cache"), unread=cause_of(error)
+            )
+        self._remember(request, popular)
+        return popular
+
+    async def _current(self, request: ReadRequest) -> PopularList:
         epoch, seen_by = await read_epoch(self._database, after=request.consistency_token)
         key = self._key(epoch, request)
         found, stage = await self._kept(key, request)
@@ -74,9 +100,31 @@ class PopularRetriever:
             await self._lists.write({key: found})
         return PopularList(self._retrieved(found, source.name), epoch, (seen_by, source), stage)
 
-    def _key(self, epoch: Epoch, request: ReadRequest) -> str:
+    async def _remembered(self, request: ReadRequest) -> list[Popular] | None:
+        """The list that another process keeps of what was seen last, or the last that this one gave out."""
+        if self._last_epoch is not None:
+            found, _ = await self._kept(self._key(self._last_epoch, request), request)
+            if found is not None:
+                return found
+        return self._last.get(self._narrowed(request))
+
+    def _remember(self, request: ReadRequest, popular: PopularList) -> None:
+        self._last_epoch = popular.epoch
+        narrowed, retrieved = self._narrowed(request), popular.retrieved
+        self._last[narrowed] = [
+            (product_id, popularity, retrieved.revisions[product_id])
+            for product_id, popularity in zip(retrieved.product_ids, retrieved.scores.tolist(), strict=True)
+        ]
+        self._last.move_to_end(narrowed)
+        if len(self._last) > LISTS_REMEMBERED:
+            self._last.popitem(last=False)
+
+    def _narrowed(self, request: ReadRequest) -> bytes:
         narrowed = (self._limit, request.in_stock is not False, request.price_min, request.price_max, request.category)
-        return f"popular_lists:{SCHEMA}:{epoch.popularity}:{epoch.changes}:{orjson.dumps(narrowed).decode()}"
+        return orjson.dumps(narrowed)
+
+    def _key(self, epoch: Epoch, request: ReadRequest) -> str:
+        return f"popular_lists:{SCHEMA}:{epoch.popularity}:{epoch.changes}:{self._narrowed(request).decode()}"
 
     async def _kept(self, key: str, request: ReadRequest) -> tuple[list[Popular] | None, Stage]:
         """The list that is kept, if there is one and it may be used."""

@@ -59,8 +59,9 @@ def still_shown(rows: Iterable[asyncpg.Record], request: ReadRequest) -> list[as
     It is asked last, of what the database says now: since a product was found it may have been hidden, sold out, moved
     or repriced. One out of stock is shown only when that was asked for.
     """
-    return [row for row in rows if _may_be_shown(ProductFeatures.of(row), request)]
+    return [row for row in rows if may_be_shown(ProductFeatures.of(row), request)]
 
 
-def _may_be_shown(product: ProductFeatures, request: ReadRequest) -> bool:
+def may_be_shown(product: ProductFeatures, request: ReadRequest) -> bool:
+    """Whether an answer to *request* may show *product*."""
     return not product.hidden and (product.in_stock or request.in_stock is False) and product.passes(request)

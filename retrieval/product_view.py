@@ -6,6 +6,23 @@ from typing import Any
 
 import asyncpg
 
+_TEXT = (str, type(None))
+
+VIEW: dict[str, tuple[type, ...]] = {
+    "id": (str,),
+    "title": (str,),
+    "description": _TEXT,
+    "category": _TEXT,
+    "brand": _TEXT,
+    "price": (float, int, type(None)),
+    "currency": _TEXT,
+    "in_stock": (bool,),
+    "image_url": _TEXT,
+    "created_at": (str,),
+    "attributes": (dict,),
+}
+"""The public fields, and what each may be."""
+
 
 def product_view(row: asyncpg.Record) -> dict[str, Any]:
     """Return the public fields of a ``products`` row: the price as a number, the time as RFC 3339 text."""

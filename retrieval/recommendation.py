@@ -52,7 +52,7 @@ class RecommendationRetrieval:
         self._collaborative = CollaborativeRetriever(catalogue, limit=config.collaborative_limit, widening=widening)
         self._similar = SimilarRetriever(catalogue, limit=config.similar_limit, rrf_k=config.rrf_k, widening=widening)
         self._popular = PopularRetriever(database, cache, limit=config.popular_limit)
-        self._hydrator = Hydrator(database, cache)
+        self._hydrator = Hydrator(database, cache, catalogue=catalogue)
         self._factors = factors
         self._catalogue = catalogue
         self._rrf_k = config.rrf_k
@@ -185,10 +185,15 @@ class RecommendationRetrieval:
     async def _by_popularity(
         self, request: RecommendationRequest, deadline: Deadline
     ) -> tuple[PopularList | None, list[Stage]]:
-        popular, stage = await run_stage("popular", self._popular.retrieve(request), timeout_s=deadline.left_s(SHARE))
+        timeout_s = deadline.left_s(SHARE)
+        popular, stage = await run_stage(
+            "popular", self._popular.retrieve(request, timeout_s=timeout_s), timeout_s=timeout_s
+        )
         if popular is None:
             return None, [stage]
         stage = replace(read_stage(stage, popular.sources), source=popular.retrieved.source)
+        if popular.unread is not None:
+            stage = replace(stage, status="fallback", fallback="earlier list", cause=popular.unread)
         _, stage = _noted((popular.retrieved, stage))
         return popular, [stage, popular.cache] if popular.cache.degraded else [stage]
 

@@ -60,7 +60,7 @@ class SearchRetrieval:
             min_cosine=config.min_cosine,
             widening=config.filter_widening,
         )
-        self._hydrator = Hydrator(database, cache)
+        self._hydrator = Hydrator(database, cache, catalogue=self._catalogue)
         self._config = config
 
     async def retrieve(self, request: SearchRequest, *, timeout_s: float) -> Retrieval:

@@ -22,7 +22,7 @@ from storage.guard import guarded
 from storage.key_epoch import EPOCH_KEY, SETTLE, KeyEpoch, stored_key
 
 Result = TypeVar("Result")
-Purpose = Literal["results", "features", "popularity", "popular_lists"]
+Purpose = Literal["results", "features", "popularity", "popular_lists", "attributes"]
 
 TIMEOUT_S = 0.2
 PING_PERIOD_S = 1.0
@@ -214,7 +214,10 @@ class Cache:
             return await command
 
     def _watch(self, change: Transition) -> None:
-        if change.after == "open" and (self._watching is None or self._watching.done()):
+        if change.after != "open":
+            return
+        self._epoch.lost()
+        if self._watching is None or self._watching.done():
             self._watching = asyncio.create_task(self._wait_for_return(), name="cache-return")
 
     async def _wait_for_return(self) -> None:

@@ -49,7 +49,7 @@ def _hit(hit: RankedHit, answer: Answer) -> dict[str, Any]:
         "id": hit.product_id,
         "rank": hit.rank,
         "score": hit.score,
-        "product": None if answer.products is None else answer.products[hit.product_id],
+        "product": None if answer.products is None else answer.products.get(hit.product_id),
         "reason": {"code": REASONS[hit.retriever]},
     }
     if hit.explanation is not None:

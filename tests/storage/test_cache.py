@@ -5,6 +5,7 @@ import os
 import signal
 import tempfile
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -208,6 +209,44 @@ class TestBreaker:
                 await cache.set_many({"k": b"v"}, 60)
         assert cache.breaker.state == "closed"
         await cache.close()
+
+
+class TestReturn:
+    @pytest.mark.parametrize("fault", ["frozen", "killed"])
+    async def test_what_was_kept_before_is_not_read_after(self, valkey: ValkeyServer, fault: str) -> None:
+        """Frozen, the server still holds everything when it is back."""
+        assert valkey.process is not None
+        rules = BreakerConfig(open_s=0.1)
+        caches = [Cache(valkey.url, timeout_s=1, breakers=Breakers(rules)) for _ in range(3)]
+        unaware = Cache(valkey.url, timeout_s=10)
+        assert await caches[0].set_many({"k": b"before"}, 600)
+        assert [await cache.get_many(["k"]) for cache in [*caches, unaware]] == [[b"before"]] * 4
+        before = unaware.key_epoch
+
+        os.kill(valkey.process.pid, signal.SIGSTOP if fault == "frozen" else signal.SIGKILL)
+        for cache in caches:
+            while cache.breaker.state != "open":
+                with suppress(CacheUnavailable):
+                    await cache.get_many(["k"])
+        if fault == "frozen":
+            os.kill(valkey.process.pid, signal.SIGCONT)
+        else:
+            valkey.process.wait()
+            valkey.start()
+            valkey.wait_ready()
+        assert await eventually(lambda: all(cache.breaker.state == "closed" for cache in caches))
+
+        assert [await cache.get_many(["k"]) for cache in caches] == [[None]] * 3
+        assert {cache.key_epoch for cache in caches} != {before}
+        # One that was not away follows those that were; it may take a call to see that, and one to find its connection.
+        for _ in range(3):
+            with suppress(CacheUnavailable):
+                assert await unaware.get_many(["k"]) == [None]
+        assert {cache.key_epoch for cache in [*caches, unaware]} == {caches[0].key_epoch}
+        assert await unaware.set_many({"k": b"after"}, 600)
+        assert [await cache.get_many(["k"]) for cache in caches] == [[b"after"]] * 3
+        for cache in [*caches, unaware]:
+            await cache.close()
 
 
 class TestStats:
