@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
-_limits: ContextVar[tuple[asyncio.Timeout, ...]] = ContextVar("limits", default=())
+_limits: ContextVar[tuple[_Limit, ...]] = ContextVar("limits", default=())
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,22 +35,38 @@ class Deadline:
         return max(0.0, self.at_s - self.clock()) * share
 
 
+@dataclass(slots=True)
+class _Limit:
+    """A time limit; a task that outlives its block is no longer bound by it."""
+
+    timeout: asyncio.Timeout
+    is_over: bool = False
+
+
 @asynccontextmanager
 async def time_limit(seconds: float | None) -> AsyncIterator[asyncio.Timeout]:
     """
-    Cancel the block after *seconds*, as `asyncio.timeout`; what it awaits can ask `out_of_time` why it is cancelled.
+    Cancel the block after *seconds*, as `asyncio.timeout`; what it awaits can ask how long it has, and why it ends.
 
     Raises:
         TimeoutError: the time was up.
     """
-    async with asyncio.timeout(seconds) as limit:
+    async with asyncio.timeout(seconds) as timeout:
+        limit = _Limit(timeout)
         token = _limits.set((*_limits.get(), limit))
         try:
-            yield limit
+            yield timeout
         finally:
+            limit.is_over = True
             _limits.reset(token)
 
 
 def out_of_time() -> bool:
     """Whether the time of a `time_limit` around the caller, or around a task that it is part of, was up."""
-    return any(limit.expired() for limit in _limits.get())
+    return any(limit.timeout.expired() for limit in _limits.get() if not limit.is_over)
+
+
+def time_left_s() -> float | None:
+    """Return the seconds until the first `time_limit` around the caller ends, at least 0; None without one."""
+    ends = [end for limit in _limits.get() if not limit.is_over and (end := limit.timeout.when()) is not None]
+    return max(0.0, min(ends) - asyncio.get_running_loop().time()) if ends else None

@@ -25,6 +25,9 @@ from storage.settings import StorageSettings
 SESSIONS = 2
 """Connections to the primary beside the pool: one to embed, one for upkeep."""
 
+WRITE_SHARE = 0.9
+"""Of the time that the gateway waits for a write; the rest is for the way there and back, and the consistency token."""
+
 
 @serve.deployment(name="ingestion", **INNER)
 class IngestionDeployment:
@@ -37,6 +40,7 @@ class IngestionDeployment:
 
     async def __init__(self, config: GraphConfig) -> None:  # type: ignore[misc]  # Serve awaits it
         self._breakers = Breakers(config.breaker)
+        self._write_s = config.gateway.write_timeout_s * WRITE_SHARE
         self._database = await open_database("ingestion", config.storage, self._breakers)
         self._embedder = ProductEmbedder(StorageSettings.from_environment().database_url, open_encoders)
         self._embedder.start()
@@ -50,26 +54,26 @@ class IngestionDeployment:
 
     async def put_products(self, products: list[BatchProduct]) -> Written:
         """Write *products*."""
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(timeout_s=self._write_s) as connection:
             changed = await upsert_products(connection, products)
         self._embedder.wake()
         return Written(changed, await self._database.consistency_token())
 
     async def delete_product(self, product_id: str) -> Deleted:
         """Delete a product."""
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(timeout_s=self._write_s) as connection:
             existed = await delete_product(connection, product_id)
         return Deleted(existed, await self._database.consistency_token())
 
     async def add_events(self, events: list[Event]) -> EventsAdded:
         """Write *events*."""
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(timeout_s=self._write_s) as connection:
             inserted = await insert_events(connection, events)
         return EventsAdded(inserted.accepted, inserted.duplicates, await self._database.consistency_token())
 
     async def record_impressions(self, impressions: list[Impression]) -> None:
         """Write what answers showed."""
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(timeout_s=self._write_s) as connection:
             await record_impressions(connection, impressions)
 
     async def status(self) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from redis.exceptions import TimeoutError as RedisTimeout
 
 from storage.breakers import Breakers
 from storage.circuit_breaker import Transition
-from storage.errors import CacheShunned, CacheUnavailable, CircuitOpen
+from storage.errors import CacheShunned, CacheUnavailable
 from storage.guard import guarded
 from storage.key_epoch import EPOCH_KEY, SETTLE, KeyEpoch, stored_key
 
@@ -194,12 +194,12 @@ class Cache:
 
     async def _asked(self, command: Awaitable[Result]) -> Result:
         try:
-            with guarded(self.breaker, failures=_SERVER_FAILURES):
+            with guarded(self.breaker, failures=_SERVER_FAILURES, refusal=CacheShunned):
                 return await self._in_time(command)
-        except CircuitOpen as error:
+        except CacheShunned:
             if asyncio.iscoroutine(command):
                 command.close()
-            raise CacheShunned("the cache", retry_in_s=error.retry_in_s) from error
+            raise
         except _FAILURES as error:
             raise _unavailable(error) from error
 

@@ -123,17 +123,17 @@ class CircuitBreaker:
             self._turn("half_open")
         return self._state
 
-    def admit(self) -> Permit:
+    def admit(self, refusal: type[CircuitOpen] = CircuitOpen) -> Permit:
         """
         Return a permit for one call, whose outcome it is to be told.
 
         Raises:
-            CircuitOpen: the dependency is not to be asked now.
+            CircuitOpen: the dependency is not to be asked now; of the kind *refusal*.
         """
         if self._state != "closed" and not self._is_probe():
             self._rejected += 1
             self._rejected_total += 1
-            raise CircuitOpen(self.name, retry_in_s=self.retry_in_s)
+            raise refusal(self.name, retry_in_s=self.retry_in_s)
         return Permit(self)
 
     def background_probe(self, ok: bool) -> None:

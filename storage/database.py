@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Literal
 
 import asyncpg
 
 from contracts.consistency import ConsistencyToken
+from contracts.deadline import time_left_s, time_limit
 from storage.breakers import Breakers
 from storage.config import StorageConfig
 from storage.connection import Connection
 from storage.endpoint import Endpoint
-from storage.errors import DatabaseUnavailable, PoolTimeout, PrimaryProtected, QueryTimeout, ReadGaveWay
+from storage.errors import (
+    DatabaseShunned,
+    DatabaseUnavailable,
+    PoolTimeout,
+    PrimaryProtected,
+    QueryTimeout,
+    ReadGaveWay,
+)
 from storage.hosts import Role
 from storage.monitor import PERIOD_S, Monitor
 from storage.named_queries import QUERIES
 from storage.pool import PoolStatus
 from storage.progress import first_to_cover
-from storage.routing import PRIMARY, Route, Router, RoutingRules
+from storage.routing import PRIMARY, Diverted, Route, Router, RoutingRules
 from storage.server_failures import SERVER_FAILURES
 from storage.settings import StorageSettings
 from storage.slow_queries import SlowQueries
@@ -30,6 +37,11 @@ from storage.slow_queries import SlowQueries
 TOKEN_TIMEOUT_S = 1.0
 WORTH_WAITING_FOR_MS = 1000.0
 """A replica further behind than this will not reach a consistency token while a read waits."""
+
+HALF = 0.5
+"""The share of a read's time for the first server, where another one could answer."""
+LEAST_ATTEMPT_S = 0.1
+"""A read that would have less than this for its first server is not tried elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +53,14 @@ class ReadSource:
         name: ``replica-1``, ... or ``primary``.
         lag_ms: How far a replica was behind when last measured, at most a second ago; None where that is unknown
             (and for the primary, which is never behind).
-        diverted: Why the primary answered though replicas are configured: none was healthy, or none fresh enough.
+        diverted: Why the primary answered though replicas are configured: none was healthy, none fresh enough, they
+            did not answer this read in time, or kept failing and are left alone.
         stale: A replica beyond the lag limit answered, to spare the primary or because that is down.
     """
 
     name: str
     lag_ms: float | None
-    diverted: Literal["unavailable", "replica_lag"] | None
+    diverted: Diverted | None
     stale: bool = False
 
 
@@ -238,21 +251,42 @@ class Database:
         return self._primary if name == PRIMARY else self._replicas[name]
 
     async def _read(self, query_name: str, sql: str, *args: object) -> Rows:
+        """
+        Read from the first server that answers.
+
+        Where another one could answer, the first gets half of the time. A read is tried elsewhere only once for want
+        of time; servers that fail or refuse at once cost none.
+        """
         tried: list[str] = []
         failure: DatabaseUnavailable | None = None
         while route := self._router.next_route(tried, primary_answers=self._monitor.primary_answers):
             endpoint = self._endpoint(route.name)
-            source = self._source(route)
+            tried.append(route.name)
+            limit_s = None if isinstance(failure, QueryTimeout) else self._attempt_s(tried)
             try:
                 with self._router.running(route):
-                    return Rows(await endpoint.fetch(query_name, sql, *args), source)
+                    async with _time_limit(query_name, limit_s, endpoint=route.name):
+                        records = await endpoint.fetch(query_name, sql, *args)
+                return Rows(records, self._source(route, failure))
             except PoolTimeout:
                 raise
             except DatabaseUnavailable as error:
                 self._note(endpoint, error)
-                tried.append(route.name)
                 failure = error
         raise failure or DatabaseUnavailable(PRIMARY, "no endpoint is configured")
+
+    def _attempt_s(self, tried: Sequence[str]) -> float | None:
+        """Seconds for a read on the last of *tried*, so that another server can still answer; None: all there are."""
+        left_s = time_left_s()
+        if left_s is None or left_s * HALF < LEAST_ATTEMPT_S:
+            return None
+        following = self._router.next_route(tried, primary_answers=self._monitor.primary_answers)
+        return left_s * HALF if following is not None and self._answers(following.name) else None
+
+    def _answers(self, name: str) -> bool:
+        gate = self._router.gates.get(name)
+        healthy = self._monitor.primary_answers if gate is None else gate.answers
+        return healthy and self._endpoint(name).breaker.state != "open"
 
     async def _read_after(self, token: ConsistencyToken, query_name: str, sql: str, *args: object) -> Rows:
         """Read what sees *token*: from a usable replica that has reached it, the primary, any replica that has."""
@@ -311,12 +345,18 @@ class Database:
         return (self._router.gates[replica.name].lag_ms or 0.0) <= WORTH_WAITING_FOR_MS
 
     def _note(self, endpoint: Endpoint, error: DatabaseUnavailable) -> None:
-        if not isinstance(error, ReadGaveWay | PoolTimeout):
+        if not isinstance(error, ReadGaveWay | PoolTimeout | QueryTimeout | DatabaseShunned):
             self._monitor.failed(endpoint, error)
 
-    def _source(self, route: Route) -> ReadSource:
+    def _source(self, route: Route, failure: DatabaseUnavailable | None = None) -> ReadSource:
+        """Who answers on *route*, after *failure* elsewhere."""
         gate = self._router.gates.get(route.name)
-        return ReadSource(route.name, None if gate is None else gate.lag_ms, diverted=route.diverted, stale=route.stale)
+        diverted = route.diverted
+        if diverted == "unavailable" and isinstance(failure, DatabaseShunned):
+            diverted = "circuit_open"
+        elif diverted == "unavailable" and isinstance(failure, QueryTimeout):
+            diverted = "timeout"
+        return ReadSource(route.name, None if gate is None else gate.lag_ms, diverted=diverted, stale=route.stale)
 
     def _status_of(self, endpoint: Endpoint) -> EndpointStatus:
         gate = self._router.gates.get(endpoint.name)
@@ -333,12 +373,12 @@ class Database:
 
 
 @asynccontextmanager
-async def _time_limit(what: str, timeout_s: float | None) -> AsyncIterator[None]:
-    limit = asyncio.timeout(timeout_s)
+async def _time_limit(what: str, timeout_s: float | None, *, endpoint: str = "any") -> AsyncIterator[None]:
+    limit: asyncio.Timeout | None = None
     try:
-        async with limit:
+        async with time_limit(timeout_s) as limit:
             yield
     except TimeoutError as error:
-        if limit.expired():
-            raise QueryTimeout("any", f"{what} did not answer within {timeout_s:g} s") from error
+        if limit is not None and limit.expired():
+            raise QueryTimeout(endpoint, f"{what} did not answer within {timeout_s:g} s") from error
         raise

@@ -11,10 +11,11 @@ from typing import Any, cast
 import asyncpg
 
 from contracts.consistency import ConsistencyToken
-from storage.circuit_breaker import CircuitBreaker
+from storage.circuit_breaker import CircuitBreaker, Permit
 from storage.config import StorageConfig
 from storage.connection import Connection
-from storage.errors import DatabaseUnavailable, PoolTimeout, ReadGaveWay
+from storage.errors import DatabaseShunned, DatabaseUnavailable, PoolTimeout, ReadGaveWay
+from storage.guard import guarded
 from storage.hosts import Hosts, Role
 from storage.named_queries import QUERIES
 from storage.pool import Pool, PooledConnection, PoolStatus, is_closed
@@ -120,11 +121,18 @@ class Endpoint:
         A cancelled caller's connection is cut rather than returned: a server that does not answer cannot hold it.
 
         Raises:
+            DatabaseShunned: the server kept failing and is not to be asked now.
             PoolTimeout: every connection stayed in use.
             ReadGaveWay: a replica ended the read because it was in the way of replay.
             DatabaseUnavailable: the server cannot be reached, or went away under the caller.
         """
-        proxy = await self._acquire()
+        with guarded(self.breaker, failures=(DatabaseUnavailable,), refusal=DatabaseShunned) as permit:
+            async with self._connection(permit) as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def _connection(self, permit: Permit) -> AsyncIterator[Connection]:
+        proxy = await self._acquire(permit)
         # The proxy offers the connection's whole interface.
         connection = cast("Connection", proxy)
         try:
@@ -134,6 +142,7 @@ class Endpoint:
             raise
         except SERVER_FAILURES as error:
             if self.role == "replica" and isinstance(error, REPLAY_CONFLICT):
+                permit.released()
                 raise ReadGaveWay(self.name, text_of(error)) from error
             if isinstance(error, SERVER_WENT_AWAY) or is_closed(connection):
                 self._look_again(error)
@@ -240,10 +249,15 @@ class Endpoint:
             self._probe_connection.terminate()
             self._probe_connection = None
 
-    async def _acquire(self) -> Any:  # noqa: ANN401 - asyncpg's proxy is generic in its stubs alone
+    async def _acquire(self, permit: Permit) -> Any:  # noqa: ANN401 - asyncpg's proxy is generic in its stubs alone
         try:
             return await self._pool.acquire()
         except PoolTimeout:
+            permit.released()
+            raise
+        except asyncio.CancelledError:
+            if self._pool.is_full:
+                permit.released()
             raise
         except TimeoutError as error:
             raise DatabaseUnavailable(self.name, "does not answer to a new connection") from error

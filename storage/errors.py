@@ -119,7 +119,8 @@ class CircuitOpen(StorageError):
     retryable = True
 
     def __init__(self, dependency: str, *, retry_in_s: float) -> None:
-        super().__init__(f"{dependency} kept failing and is left alone; ask again in {retry_in_s:.0f} s")
+        # Not super(): its other kinds have a second base, whose constructor wants something else.
+        StorageError.__init__(self, f"{dependency} kept failing and is left alone; ask again in {retry_in_s:.0f} s")
         self.dependency = dependency
         self.retry_in_s = retry_in_s
 
@@ -127,9 +128,9 @@ class CircuitOpen(StorageError):
 class DatabaseShunned(CircuitOpen, DatabaseUnavailable):
     """A database server kept failing and is left alone for a while. Read elsewhere; retry a write later."""
 
-    def __init__(self, endpoint: str, *, retry_in_s: float) -> None:
-        CircuitOpen.__init__(self, f"database endpoint {endpoint}", retry_in_s=retry_in_s)
-        self.endpoint = endpoint
+    def __init__(self, dependency: str, *, retry_in_s: float) -> None:
+        CircuitOpen.__init__(self, dependency, retry_in_s=retry_in_s)
+        self.endpoint = dependency.removeprefix("postgres:")
         self.problem = "kept failing and is left alone"
 
 

@@ -8,11 +8,13 @@ from contextlib import contextmanager
 
 from contracts.deadline import out_of_time
 from storage.circuit_breaker import CircuitBreaker, Permit
-from storage.errors import QueryTimeout
+from storage.errors import CircuitOpen, QueryTimeout
 
 
 @contextmanager
-def guarded(breaker: CircuitBreaker, *, failures: tuple[type[BaseException], ...]) -> Iterator[Permit]:
+def guarded(
+    breaker: CircuitBreaker, *, failures: tuple[type[BaseException], ...], refusal: type[CircuitOpen] = CircuitOpen
+) -> Iterator[Permit]:
     """
     Run a block that asks the dependency of *breaker*, and tell the breaker how it went.
 
@@ -23,11 +25,12 @@ def guarded(breaker: CircuitBreaker, *, failures: tuple[type[BaseException], ...
     Args:
         breaker: Asked for the permit.
         failures: Errors that are the dependency's fault.
+        refusal: What to raise while the dependency is not to be asked.
 
     Raises:
-        CircuitOpen: the dependency is not to be asked now.
+        CircuitOpen: the dependency is not to be asked now; of the kind *refusal*.
     """
-    permit = breaker.admit()
+    permit = breaker.admit(refusal)
     try:
         yield permit
     except BaseException as error:

@@ -93,8 +93,10 @@ class Monitor:
         except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError):
             pass  # not migrated yet
         except SERVER_FAILURES as error:
+            self._primary.breaker.background_probe(ok=False)
             self.failed(self._primary, error)
             return None
+        self._primary.breaker.background_probe(ok=True)
         self._set_primary(None)
         self._primary.progress.saw(beat, began_at=began_at)
         self._primary.keep_warm()
@@ -109,8 +111,10 @@ class Monitor:
         except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError):
             pass  # not migrated yet
         except SERVER_FAILURES as error:
+            replica.breaker.background_probe(ok=False)
             self.failed(replica, error)
             return
+        replica.breaker.background_probe(ok=True)
         self._tell(replica, lag_ms)
         replica.keep_warm()
 

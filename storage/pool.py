@@ -127,7 +127,7 @@ class Pool:
         try:
             connection = await pool.acquire(timeout=self._config.acquire_timeout_s)
         except TimeoutError as error:
-            if self._in_use < self._config.most_connections:
+            if not self.is_full:
                 raise
             self._timeouts += 1
             raise PoolTimeout(
@@ -203,6 +203,11 @@ class Pool:
     def has_spare(self) -> bool:
         """Whether a connection can be had now without dipping into the overflow."""
         return self._in_use + self._waiters < self._config.pool_size
+
+    @property
+    def is_full(self) -> bool:
+        """Whether every connection is in use: whoever waits, waits for another caller and not for the server."""
+        return self._in_use >= self._config.most_connections
 
     async def _connected(self, *_: object, **options: Any) -> Connection:  # noqa: ANN401 - as asyncpg's own
         return await self._connect(**options)

@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 import asyncpg
 
 from contracts.consistency import ConsistencyToken
+from contracts.deadline import time_limit
 from storage.errors import DatabaseUnavailable
 from storage.server_failures import SERVER_FAILURES
 
@@ -73,7 +74,7 @@ class Progress:
         await asyncio.sleep(max(0.0, self._looked_at + PAUSE_S - time.monotonic()))
         began_at = time.monotonic()
         try:
-            async with asyncio.timeout(PROBE_TIMEOUT_S):
+            async with time_limit(PROBE_TIMEOUT_S):
                 row = await self._look()
             self.saw(row, began_at=began_at)
         except (DatabaseUnavailable, *SERVER_FAILURES):

@@ -11,7 +11,7 @@ PRIMARY = "primary"
 HALF = 0.5
 """The share of the lag limit below which a replica counts as caught up."""
 
-Diverted = Literal["unavailable", "replica_lag"]
+Diverted = Literal["unavailable", "replica_lag", "timeout", "circuit_open"]
 
 
 @dataclass(frozen=True, slots=True)

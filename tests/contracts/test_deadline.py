@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from contracts.deadline import Deadline, out_of_time, time_limit
+from contracts.deadline import Deadline, out_of_time, time_left_s, time_limit
 
 
 class Clock:
@@ -60,3 +60,22 @@ class TestTimeLimit:
     async def test_without_a_limit_there_is_always_time(self) -> None:
         async with time_limit(None):
             assert not out_of_time()
+
+    async def test_what_runs_in_it_can_ask_how_long_it_has(self) -> None:
+        assert time_left_s() is None
+        async with time_limit(60), time_limit(30), time_limit(None):
+            assert 29 < (time_left_s() or 0) <= 30
+        assert time_left_s() is None
+
+    async def test_does_not_bind_a_task_that_outlives_it(self) -> None:
+        asked = asyncio.Event()
+
+        async def outlive() -> tuple[bool, float | None]:
+            await asked.wait()
+            return out_of_time(), time_left_s()
+
+        async with time_limit(60):
+            task = asyncio.create_task(outlive())
+            await asyncio.sleep(0)
+        asked.set()
+        assert await task == (False, None)

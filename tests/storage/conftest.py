@@ -18,6 +18,7 @@ import pytest
 from cluster.child import wait_until
 from cluster.postgres import DATABASE, PostgresServer
 from cluster.postgres_programs import PostgresPrograms
+from storage.breakers import Breakers
 from storage.config import StorageConfig
 from storage.connection import Connection
 from storage.database import Database, EndpointStatus
@@ -128,9 +129,11 @@ def empty_database_url(servers: Servers) -> Iterator[str]:
 
 
 @contextlib.asynccontextmanager
-async def started(settings: StorageSettings, config: StorageConfig | None = None) -> AsyncIterator[Database]:
+async def started(
+    settings: StorageSettings, config: StorageConfig | None = None, breakers: Breakers | None = None
+) -> AsyncIterator[Database]:
     """A database that watches its servers until the block ends."""
-    database = Database(settings, application="test", config=config or StorageConfig())
+    database = Database(settings, application="test", config=config or StorageConfig(), breakers=breakers)
     await database.start()
     try:
         yield database

@@ -15,6 +15,9 @@ EVERY = [
     errors.PoolTimeout("replica-1", "busy"),
     errors.QueryTimeout("any", "late"),
     errors.CacheUnavailable("down"),
+    errors.CircuitOpen("semantic", retry_in_s=3),
+    errors.DatabaseShunned("postgres:primary", retry_in_s=3),
+    errors.CacheShunned("redis", retry_in_s=3),
 ]
 
 
