@@ -59,6 +59,11 @@ class RayApi:
         """Return the state of a job."""
         return self._request("GET", f"/api/jobs/{submission_id}")
 
+    def jobs_under_way(self, timeout_s: float = 60.0) -> list[dict[str, Any]]:
+        """Return the jobs that have not ended."""
+        jobs = self._answer("GET", "/api/jobs/", timeout_s=timeout_s)
+        return [job for job in jobs if job.get("status") in {"PENDING", "RUNNING"}] if isinstance(jobs, list) else []
+
     def job_logs(self, submission_id: str) -> str:
         """Return everything the job has printed."""
         return str(self._request("GET", f"/api/jobs/{submission_id}/logs").get("logs") or "")
@@ -70,6 +75,12 @@ class RayApi:
     def _request(
         self, method: str, path: str, *, body: Mapping[str, Any] | None = None, timeout_s: float = 60.0
     ) -> dict[str, Any]:
+        answer = self._answer(method, path, body=body, timeout_s=timeout_s)
+        return answer if isinstance(answer, dict) else {}
+
+    def _answer(
+        self, method: str, path: str, *, body: Mapping[str, Any] | None = None, timeout_s: float = 60.0
+    ) -> object:
         try:
             response = self.client.request(method, path, json=body, timeout=timeout_s)
         except httpx.HTTPError as error:
@@ -82,8 +93,7 @@ class RayApi:
             )
         if response.is_error:
             raise ClusterError(f"Ray at {self.address} refused {method} {path}: {response.text.strip()}")
-        answer = response.json() if response.content else {}
-        return answer if isinstance(answer, dict) else {}
+        return response.json() if response.content else {}
 
 
 def token_from_environment(environ: Mapping[str, str] = os.environ) -> str | None:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from cluster.errors import StateUnusable
 from cluster.identity import ProcessIdentity
 from cluster.promotion_record import PromotionRecord
+from cluster.rebuild_record import RebuildRecord
 
 # How the names of worker nodes begin.
 WORKER = "ray-worker-"
@@ -51,13 +52,18 @@ class StackRecord(BaseModel):
     redis_url: str
     ports: dict[str, dict[str, int]] = {}
     promotion: PromotionRecord | None = None
+    rebuilds: list[RebuildRecord] = []
 
     def write(self, path: Path) -> None:
         """Replace the file at *path*, whole or not at all."""
         partial = path.with_suffix(".partial")
-        partial.write_text(self.model_dump_json(indent=1))
-        partial.chmod(0o600)
-        partial.replace(path)
+        try:
+            partial.write_text(self.model_dump_json(indent=1))
+            partial.chmod(0o600)
+            partial.replace(path)
+        except OSError:
+            partial.unlink(missing_ok=True)
+            raise
 
     @classmethod
     def read(cls, path: Path) -> StackRecord | None:

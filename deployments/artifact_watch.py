@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
+import time
 from typing import Any, TypeVar
 
 from artifacts.active import ActiveArtifact
 from artifacts.embedding_index import EmbeddingIndex
 from artifacts.factors import Factors
-from artifacts.manifest import Manifest
 from artifacts.store import ArtifactStore
 
 T = TypeVar("T")
 
 FIRST_LOAD_S = 60.0
+_POLL_S = 0.02
 
 
 async def watch_embeddings(store: ArtifactStore) -> ActiveArtifact[EmbeddingIndex]:
@@ -24,7 +24,7 @@ async def watch_embeddings(store: ArtifactStore) -> ActiveArtifact[EmbeddingInde
 
 async def watch_factors(store: ArtifactStore) -> ActiveArtifact[Factors]:
     """Return the active factor model; waits for the first load, whatever comes of it."""
-    return await _watched(ActiveArtifact("collaborative", _load_factors, store))
+    return await _watched(ActiveArtifact("collaborative", Factors.load, store))
 
 
 def artifact_status(active: ActiveArtifact[Any]) -> dict[str, Any]:
@@ -34,14 +34,14 @@ def artifact_status(active: ActiveArtifact[Any]) -> dict[str, Any]:
         "version": active.current.version if active.current else None,
         "cause": active.cause,
         "refused": None if active.refused is None else active.refused.message,
+        "looking_s": round(active.looking_s, 1),
     }
-
-
-def _load_factors(directory: Path, _manifest: Manifest) -> Factors:
-    return Factors.load(directory)
 
 
 async def _watched(active: ActiveArtifact[T]) -> ActiveArtifact[T]:
     active.start()
-    await asyncio.to_thread(active.wait, FIRST_LOAD_S)
+    # Not in a thread: a store that hangs would hold up the end of this process too.
+    deadline = time.monotonic() + FIRST_LOAD_S
+    while not active.looked and time.monotonic() < deadline:  # noqa: ASYNC110  a thread looks, not a task
+        await asyncio.sleep(_POLL_S)
     return active

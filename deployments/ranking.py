@@ -14,6 +14,7 @@ from artifacts.factors import Factors
 from artifacts.store import ArtifactStore
 from contracts.ranked import RankedPage, RankRequest
 from deployments.artifact_probes import FactorsProbe
+from deployments.artifact_samples import artifact_samples
 from deployments.artifact_watch import artifact_status, watch_factors
 from deployments.options import INNER
 from deployments.replica_health import ReplicaHealth
@@ -30,7 +31,7 @@ class RankingDeployment:
         self._factors = await watch_factors(ArtifactStore.from_environment())
         self._config = RankingConfig()
         self._health = ReplicaHealth()
-        self._metrics = export_replica(self._health.samples)
+        self._metrics = export_replica(self._health.samples, artifact_samples(self._factors))
         self._health.watch(factors=self._factors, metrics=self._metrics)
         self._health.probe(factors=FactorsProbe(self._factors))
 

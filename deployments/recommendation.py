@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from ray import serve
@@ -10,6 +11,7 @@ from artifacts.store import ArtifactStore
 from contracts.candidates import Profile, Retrieval
 from contracts.requests import RecommendationRequest
 from deployments.artifact_probes import FactorsProbe, IndexProbe
+from deployments.artifact_samples import artifact_samples
 from deployments.artifact_watch import artifact_status, watch_embeddings, watch_factors
 from deployments.catalogue_watch import watch_catalogue
 from deployments.config import GraphConfig
@@ -31,8 +33,7 @@ class RecommendationDeployment:
     async def __init__(self, config: GraphConfig) -> None:  # type: ignore[misc]  # Serve awaits it
         self._breakers = Breakers(config.breaker)
         store = ArtifactStore.from_environment()
-        self._factors = await watch_factors(store)
-        self._embeddings = await watch_embeddings(store)
+        self._factors, self._embeddings = await asyncio.gather(watch_factors(store), watch_embeddings(store))
         self._cache = open_cache(self._breakers)
         database = await open_database("recommendation", config.storage, self._breakers)
         self._catalogue = await watch_catalogue(database, self._embeddings, config.retrieval)
@@ -44,7 +45,13 @@ class RecommendationDeployment:
             catalogue=self._catalogue,
         )
         self._health = ReplicaHealth()
-        self._metrics = export_stores(database, self._cache, self._breakers, self._health.samples)
+        self._metrics = export_stores(
+            database,
+            self._cache,
+            self._breakers,
+            self._health.samples,
+            artifact_samples(self._factors, self._embeddings),
+        )
         self._health.watch(
             database=database,
             factors=self._factors,

@@ -10,6 +10,7 @@ from artifacts.store import ArtifactStore
 from contracts.candidates import Retrieval
 from contracts.requests import SearchRequest
 from deployments.artifact_probes import IndexProbe
+from deployments.artifact_samples import artifact_samples
 from deployments.artifact_watch import artifact_status, watch_embeddings
 from deployments.catalogue_watch import watch_catalogue
 from deployments.config import GraphConfig
@@ -38,7 +39,9 @@ class SearchDeployment:
             self._database, self._embeddings, config.retrieval, cache=self._cache, catalogue=self._catalogue
         )
         self._health = ReplicaHealth()
-        self._metrics = export_stores(self._database, self._cache, self._breakers, self._health.samples)
+        self._metrics = export_stores(
+            self._database, self._cache, self._breakers, self._health.samples, artifact_samples(self._embeddings)
+        )
         self._health.watch(
             database=self._database, embeddings=self._embeddings, catalogue=self._catalogue, metrics=self._metrics
         )
