@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
@@ -29,10 +30,11 @@ from cluster.log_files import cut_long_logs
 from cluster.postgres_pair import PostgresPair
 from cluster.promotion import promote
 from cluster.promotion_record import PromotionRecord, PromotionRequest
-from cluster.ray_cluster import RayCluster, RayWorker
-from cluster.ray_node import NodePlan, RayNode
-from cluster.record import WORKER, PartRecord, StackRecord, Step
+from cluster.ray_nodes import RayNodes
+from cluster.rebuild import Rebuilds
+from cluster.record import PartRecord, StackRecord, Step
 from cluster.restarts import Restarts
+from cluster.serving_artifacts import ServingArtifacts
 from cluster.stack_options import StackOptions
 from cluster.state_directory import StateDirectory
 from cluster.valkey import ValkeyServer
@@ -40,9 +42,9 @@ from cluster.valkey import ValkeyServer
 log = logging.getLogger("supervisor")
 
 WATCH_S = 0.5
-SERVING_CPUS = 16
-SERVING_OBJECT_STORE_BYTES = 100_000_000
 CHORES_S = 10.0
+FULL_BYTES = 32_000_000
+FULL_DISK_PAUSE_S = 5.0
 
 
 class Part(Protocol):
@@ -86,23 +88,13 @@ class Supervisor:
         if not state.token.exists():
             state.token.touch(mode=0o600)
             state.token.write_text(secrets.token_hex(32))
-        self.serving = self._cluster(
-            NodePlan("ray-serving", state.alias / "serve", SERVING_CPUS, SERVING_OBJECT_STORE_BYTES),
-            dashboard_port=options.dashboard_port,
-            haproxy=state.alias / "h",
-        )
-        self.training = self._cluster(
-            # Answers come before training where there are too few CPUs for both.
-            NodePlan("ray-training", state.alias / "train", max(4, os.cpu_count() or 1), 200_000_000, niceness=10),
-            dashboard_port=options.training_dashboard_port,
-            haproxy=None,
-        )
-        self.workers = [self._worker(number) for number in range(1, options.workers + 1)]
+        self.rays = RayNodes(options, state, self.pair.servers, self.valkey.url)
+        self.rebuilds = Rebuilds(state, look=lambda: ServingArtifacts.asked(self.record.url), busy=self.rays.trains)
         self.running: dict[str, Part] = {}
         self.restarts: dict[str, Restarts] = {}
         self.due: dict[str, float] = {}
-        self.redeploy = False
         self.next_chores = 0.0
+        self.unsaved = False
         host = "127.0.0.1" if options.http_host in {"0.0.0.0", "::"} else options.http_host  # noqa: S104 - compared
         self.record = StackRecord(
             guard=ProcessIdentity.of(os.getppid()),
@@ -113,7 +105,7 @@ class Supervisor:
             database_url=self.pair.servers.database_url,
             replica_urls=[self.pair.servers.replica_url],
             redis_url=self.valkey.url,
-            ports={part.name: part.ports for part in (*self._clusters(), *self._workers())},
+            ports={part.name: part.ports for part in self.rays.wanted},
             dashboard_url=f"http://127.0.0.1:{options.dashboard_port}" if "ray-serving" in options.parts else None,
             training_dashboard_url=(
                 f"http://127.0.0.1:{options.training_dashboard_port}" if "ray-training" in options.parts else None
@@ -127,10 +119,9 @@ class Supervisor:
         Raises:
             ClusterError: one of them does not.
         """
-        self.record.write(self.state.record)
+        self.save()
         self.state.promotion.unlink(missing_ok=True)
-        clusters = self._clusters()
-        for cluster in clusters:
+        for cluster in self.rays.clusters:
             self.start(cluster)
         if "valkey" in self.options.parts:
             self.start(self.valkey)
@@ -138,32 +129,39 @@ class Supervisor:
             self.pair.begin()
         if "valkey" in self.options.parts:
             self.valkey.wait_ready()
-        for cluster in clusters:
+        for cluster in self.rays.clusters:
             with self.step(f"{cluster.name} cluster"):
                 cluster.wait_ready()
-        for worker in self._workers():
+        for worker in self.rays.workers:
             self.start(worker)
-        for worker in self._workers():
+        for worker in self.rays.workers:
             with self.step(f"{worker.name} node"):
                 worker.wait_ready()
         self.record.condition = "ready"
-        self.record.write(self.state.record)
+        self.save()
         log.info("ready: %s", ", ".join(self.running))
 
     def watch(self) -> NoReturn:
         """Start again what dies, until a signal raises `StopAsked`."""
         while True:
-            for part in list(self.running.values()):
-                self._look_after(part)
-            self._promote_if_asked()
+            # A full disk, above all, must not end what everything else stands on.
+            with self._logged("looking after the parts"):
+                for part in list(self.running.values()):
+                    self._look_after(part)
+            with self._logged("a promotion"):
+                self._promote_if_asked()
             if time.monotonic() > self.next_chores:
                 self.next_chores = time.monotonic() + CHORES_S
-                self._chores()
+                for chore in (self._mend, self.rays.tend, self._rebuild, self._cut_logs):
+                    with self._logged("a chore"):
+                        chore()
             time.sleep(WATCH_S)
 
     def end(self) -> None:
         """Stop every part, Ray clusters first, and whatever they left."""
-        nodes: tuple[RayNode, ...] = (self.training, *self.workers, self.serving)
+        with contextlib.suppress(OSError):
+            self.rebuilds.stop()
+        nodes = self.rays.all
         for node in nodes:
             if node.process is not None:
                 node.process.send_signal(signal.SIGTERM)
@@ -173,12 +171,6 @@ class Supervisor:
                 part.stop()
         end_descendants()
         log.info("stopped")
-
-    def _clusters(self) -> list[RayCluster]:
-        return [cluster for cluster in (self.serving, self.training) if cluster.name in self.options.parts]
-
-    def _workers(self) -> list[RayWorker]:
-        return self.workers if self.serving.name in self.options.parts else []
 
     def start(self, part: Part) -> None:
         """Start *part* and watch it from now on."""
@@ -197,12 +189,13 @@ class Supervisor:
             port=ports.get(part.name),
             restarts=self.restarts[part.name].count,
         )
-        self.record.write(self.state.record)
+        self.save()
         log.info("%s: started as process %d", part.name, part.process.pid)
 
     def end_orphans(self) -> None:
         """End what belonged to a part that is dead; the others are left alone."""
-        end_descendants(spare={part.process.pid for part in self.running.values() if part.process is not None})
+        processes = (*(part.process for part in self.running.values()), self.rebuilds.process)
+        end_descendants(spare={process.pid for process in processes if process is not None})
 
     def swap(self, one: str, other: str) -> None:
         """Exchange the names of two parts in all that is kept by name."""
@@ -211,7 +204,34 @@ class Supervisor:
             each[one], each[other] = each[other], each[one]
         for name in (one, other):
             self.due.pop(name, None)
-        self.record.write(self.state.record)
+        self.save()
+
+    def save(self) -> None:
+        """
+        Write the record down.
+
+        Raises:
+            OSError: it cannot be written while the stack starts; later on that is logged, and tried again.
+        """
+        try:
+            self.record.write(self.state.record)
+            self.unsaved = False
+        except OSError as error:
+            if self.record.condition == "starting":
+                raise
+            if not self.unsaved:
+                log.error("%s cannot be written (%s); free some space. Trying again", self.state.record, error)  # noqa: TRY400
+            self.unsaved = True
+
+    def _disk_is_full(self) -> bool:
+        return shutil.disk_usage(self.state.root).free < FULL_BYTES
+
+    def _pause(self, part: Part) -> float | None:
+        """Seconds until *part* is started again, None for never; what ends on a full disk is not at fault."""
+        if self._disk_is_full():
+            log.error("%s: the disk of %s is full; free some space", part.name, self.state.root)
+            return FULL_DISK_PAUSE_S
+        return self.restarts[part.name].next_pause()
 
     def _look_after(self, part: Part) -> None:
         """Start *part* again if it is dead and its pause is over."""
@@ -223,7 +243,7 @@ class Supervisor:
             part.process = None
             # A keeper that was killed leaves its cluster to us, with every port still taken.
             self.end_orphans()
-            pause = self.restarts[part.name].next_pause()
+            pause = self._pause(part)
             if pause is None:
                 self.due.pop(part.name, None)
                 log.error(
@@ -241,20 +261,33 @@ class Supervisor:
                 self.start(part)
             except (ClusterError, OSError):
                 log.exception("%s: did not start; trying again", part.name)
-                pause = self.restarts[part.name].next_pause()
+                pause = self._pause(part)
                 if pause is not None:
                     self.due[part.name] = now + pause
                 return
-            self.redeploy = self.redeploy or part is self.serving
+            self.rays.redeploy |= part is self.rays.serving
 
-    def _chores(self) -> None:
+    def _cut_logs(self) -> None:
         for path in cut_long_logs(self.state.logs):
             log.info("cut %s", path)
+
+    def _mend(self) -> None:
         if "postgres" in self.options.parts:
             self.pair.mend()
-        if self.redeploy and self.serving.answers():
-            self._deploy_again()
-        self._name_ray_logs()
+
+    def _rebuild(self) -> None:
+        wanted = {"ray-serving", "ray-training"} <= set(self.options.parts)
+        if (wanted and self.rebuilds.tend()) or self.unsaved:
+            self.record.rebuilds = self.rebuilds.records
+            self.save()
+
+    @contextlib.contextmanager
+    def _logged(self, doing: str) -> Iterator[None]:
+        """Log what goes wrong with *doing*, and go on."""
+        try:
+            yield
+        except (ClusterError, OSError):
+            log.exception("%s failed", doing)
 
     def _promote_if_asked(self) -> None:
         request = PromotionRequest.take(self.state.promotion)
@@ -265,7 +298,7 @@ class Supervisor:
         def say(doing: str) -> None:
             log.info("promotion: %s", doing)
             record.doing = doing
-            self.record.write(self.state.record)
+            self.save()
 
         try:
             promote(self.pair, request, record, say)
@@ -275,69 +308,17 @@ class Supervisor:
         except (ClusterError, OSError) as error:
             log.exception("promotion failed while %s", record.doing)
             record.condition, record.error = "failed", f"It failed while {record.doing}: {error}"
-        self.record.write(self.state.record)
-
-    def _deploy_again(self) -> None:
-        """Give a serving cluster that was started again what was deployed last."""
-        self.redeploy = False
-        if not self.state.serve_config.exists():
-            return
-        try:
-            self.serving.api.deploy(json.loads(self.state.serve_config.read_text()))
-            log.info("ray-serving: deployed %s again", self.state.serve_config)
-        except (ClusterError, ValueError):
-            self.redeploy = True
-            log.exception("ray-serving: could not deploy again; trying again")
-
-    def _name_ray_logs(self) -> None:
-        """Keep ``logs/<node>`` leading to the log directory of the node's session."""
-        for node in (*self._clusters(), *self._workers()):
-            sessions = sorted((self.state.run / node.plan.directory.name).glob("session_2*"))
-            link = self.state.logs / node.name
-            if sessions:
-                target = Path("..", "run", node.plan.directory.name, sessions[-1].name, "logs")
-                if not link.is_symlink() or link.readlink() != target:
-                    link.unlink(missing_ok=True)
-                    link.symlink_to(target)
+        self.save()
 
     @contextlib.contextmanager
     def step(self, name: str) -> Iterator[None]:
         """Show that *name* is under way, and how long it took."""
         step = Step(name=name, started_at=time.time())
         self.record.steps.append(step)
-        self.record.write(self.state.record)
+        self.save()
         yield
         step.seconds = time.time() - step.started_at
-        self.record.write(self.state.record)
-
-    def _cluster(self, plan: NodePlan, *, dashboard_port: int, haproxy: Path | None) -> RayCluster:
-        return RayCluster(
-            plan,
-            dashboard_port=dashboard_port,
-            environment=settings(
-                self.state, self.pair.servers.database_url, [self.pair.servers.replica_url], self.valkey.url
-            ),
-            python=self.state.python,
-            haproxy=haproxy,
-            token=self.state.token,
-            log=self.state.logs / f"{plan.name}.log",
-        )
-
-    def _worker(self, number: int) -> RayWorker:
-        name = f"{WORKER}{number}"
-        plan = NodePlan(name, self.state.alias / f"w{number}", SERVING_CPUS, SERVING_OBJECT_STORE_BYTES)
-        return RayWorker(self.serving, plan, log=self.state.logs / f"{name}.log")
-
-
-def settings(state: StateDirectory, database_url: str, replica_urls: list[str], redis_url: str) -> dict[str, str]:
-    """Return the variables by which the graph and the training jobs find everything."""
-    return {
-        "SHORTLIST_DATABASE_URL": database_url,
-        "SHORTLIST_REPLICA_URLS": ",".join(replica_urls),
-        "SHORTLIST_REDIS_URL": redis_url,
-        "SHORTLIST_ARTIFACTS": str(state.artifacts),
-        "SHORTLIST_ARTIFACT_CACHE": str(state.artifact_cache),
-    }
+        self.save()
 
 
 def listen(handler: Callable[[int, FrameType | None], None]) -> None:
@@ -373,11 +354,11 @@ def main(arguments: Mapping[str, object]) -> int:
         status, error = 1, str(failure)
     if supervisor is not None:
         supervisor.record.condition = "stopping"
-        supervisor.record.write(state.record)
+        supervisor.save()
         supervisor.end()
         supervisor.record.condition = "stopped" if status == 0 else "failed"
         supervisor.record.error = error
-        supervisor.record.write(state.record)
+        supervisor.save()
     state.unlink()
     return status
 
