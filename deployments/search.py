@@ -36,14 +36,23 @@ class SearchDeployment:
         self._embeddings = await watch_embeddings(ArtifactStore.from_environment())
         self._catalogue = await watch_catalogue(self._database, self._embeddings, config.retrieval)
         self._retrieval = SearchRetrieval(
-            self._database, self._embeddings, config.retrieval, cache=self._cache, catalogue=self._catalogue
+            self._database,
+            self._embeddings,
+            config.retrieval,
+            cache=self._cache,
+            catalogue=self._catalogue,
+            breakers=self._breakers,
         )
         self._health = ReplicaHealth()
         self._metrics = export_stores(
             self._database, self._cache, self._breakers, self._health.samples, artifact_samples(self._embeddings)
         )
         self._health.watch(
-            database=self._database, embeddings=self._embeddings, catalogue=self._catalogue, metrics=self._metrics
+            database=self._database,
+            embeddings=self._embeddings,
+            catalogue=self._catalogue,
+            metrics=self._metrics,
+            semantic=self._retrieval.threads,
         )
         self._health.probe(embeddings=IndexProbe(self._embeddings))
         # The first query opens connections and touches the whole index; no client should wait for that.

@@ -20,6 +20,7 @@ from retrieval.live_catalogue import LiveCatalogue, token_missed
 from retrieval.reads import read_stage
 from retrieval.semantic import SemanticRetriever
 from retrieval.stage_run import not_requested, run_stage
+from storage.breakers import Breakers
 from storage.cache import Cache
 from storage.database import Database, ReadSource
 
@@ -39,6 +40,10 @@ class SearchRetrieval:
         embeddings: The active embedding index.
         cache: Holds features of candidates; None in a process without one.
         catalogue: The live catalogue over the index; None: the trained index as it is.
+        breakers: Those of the process; None: of its own.
+
+    Attributes:
+        threads: Where it searches by meaning.
     """
 
     def __init__(
@@ -49,6 +54,7 @@ class SearchRetrieval:
         *,
         cache: Cache | None = None,
         catalogue: LiveCatalogue | None = None,
+        breakers: Breakers | None = None,
     ) -> None:
         self._database = database
         self._catalogue = catalogue or LiveCatalogue(database, embeddings)
@@ -59,7 +65,9 @@ class SearchRetrieval:
             limit=config.semantic_limit,
             min_cosine=config.min_cosine,
             widening=config.filter_widening,
+            breaker=(breakers or Breakers()).of("semantic"),
         )
+        self.threads = self._semantic.threads
         self._hydrator = Hydrator(database, cache, catalogue=self._catalogue)
         self._config = config
 

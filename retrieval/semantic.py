@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import numpy as np
 
 from artifacts.active import ActiveArtifact
@@ -14,6 +12,9 @@ from contracts.candidates import Retrieved
 from contracts.requests import SearchRequest
 from retrieval.live_catalogue import LiveCatalogue, Look
 from retrieval.query_vectors import QueryVectors
+from retrieval.threads import ThreadsBusy, WorkThreads
+from storage.circuit_breaker import CircuitBreaker
+from storage.guard import guarded
 
 
 class SemanticRetriever:
@@ -27,6 +28,10 @@ class SemanticRetriever:
         min_cosine: Products below it are left out.
         widening: How many times the limit is looked at for a request with filters while the columns that filters need
             are not loaded.
+        breaker: Tells whether to look at all; None: one of its own.
+
+    Attributes:
+        threads: Where it looks.
     """
 
     def __init__(
@@ -37,7 +42,10 @@ class SemanticRetriever:
         limit: int,
         min_cosine: float,
         widening: int,
+        breaker: CircuitBreaker | None = None,
     ) -> None:
+        self.threads = WorkThreads("semantic")
+        self._breaker = breaker or CircuitBreaker("semantic")
         self._embeddings = embeddings
         self._catalogue = catalogue
         self._limit = limit
@@ -54,8 +62,15 @@ class SemanticRetriever:
         Raises:
             ArtifactMissing: no embeddings artifact is active.
             ArtifactCorrupt: the active one is damaged and there is no sound one to take its place.
+            CircuitOpen: looking kept failing, or taking too long.
+            ThreadsBusy: too many are looking.
         """
-        return await asyncio.to_thread(self._found, request)
+        with guarded(self._breaker, failures=(Exception,)) as permit:
+            try:
+                return await self.threads.run(lambda: self._found(request))
+            except (ArtifactMissing, ArtifactCorrupt, ThreadsBusy):
+                permit.released()
+                raise
 
     def _found(self, request: SearchRequest) -> tuple[Retrieved, Look]:
         look = self._catalogue.look(request)

@@ -10,6 +10,7 @@ from typing import TypeVar
 from artifacts.errors import ArtifactCorrupt, ArtifactMissing
 from contracts.deadline import time_limit
 from contracts.stages import Cause, Stage, StageName
+from retrieval.threads import ThreadsBusy
 from storage.errors import CircuitOpen, PoolTimeout, QueryTimeout, StorageError
 
 Result = TypeVar("Result")
@@ -54,7 +55,7 @@ def cause_of(error: BaseException) -> Cause:
         return "artifact_corrupt"
     if isinstance(error, ArtifactMissing):
         return "artifact_missing"
-    if isinstance(error, PoolTimeout):
+    if isinstance(error, PoolTimeout | ThreadsBusy):
         return "overloaded"
     return "unavailable"
 
