@@ -7,29 +7,23 @@ from dataclasses import replace
 
 from artifacts.active import ActiveArtifact
 from artifacts.embedding_index import EmbeddingIndex
-from contracts.candidates import Retrieval, Retrieved
+from contracts.candidates import Retrieval
 from contracts.deadline import Deadline
 from contracts.requests import SearchRequest
 from contracts.stages import Stage
 from retrieval.assembly import Found, assemble
 from retrieval.config import RetrievalConfig
-from retrieval.epoch import read_epoch
 from retrieval.hydration import Hydrator
-from retrieval.keyword import KeywordRetriever
+from retrieval.keyword_search import RETRIEVER_SHARE, KeywordSearch, Outcome, unless_found
 from retrieval.live_catalogue import LiveCatalogue, token_missed
-from retrieval.reads import read_stage
 from retrieval.semantic import SemanticRetriever
 from retrieval.stage_run import not_requested, run_stage
 from storage.breakers import Breakers
 from storage.cache import Cache
-from storage.database import Database, ReadSource
+from storage.database import Database
 
-# What the retrievers may take of the time left, so that hydration still gets some.
-RETRIEVER_SHARE = 0.6
-# And of that, what reading the changes that a consistency token covers may take before the search by meaning.
+# What reading the changes that a consistency token covers may take of the time left, before the search by meaning.
 REACH_SHARE = 0.3
-
-Outcome = tuple[Retrieved | None, Stage]
 
 
 class SearchRetrieval:
@@ -56,9 +50,8 @@ class SearchRetrieval:
         catalogue: LiveCatalogue | None = None,
         breakers: Breakers | None = None,
     ) -> None:
-        self._database = database
         self._catalogue = catalogue or LiveCatalogue(database, embeddings)
-        self._keyword = KeywordRetriever(database, limit=config.keyword_limit)
+        self._keyword = KeywordSearch(database, config)
         self._semantic = SemanticRetriever(
             embeddings,
             self._catalogue,
@@ -87,36 +80,20 @@ class SearchRetrieval:
         semantic: Outcome = (None, not_requested("semantic"))
         if request.mode == "hybrid":
             keyword, semantic = await asyncio.gather(
-                self._by_keyword(request, deadline, found), self._by_meaning(request, deadline, found)
+                self._keyword.find(request, deadline, found), self._by_meaning(request, deadline, found)
             )
         elif request.mode == "keyword":
-            keyword = await self._by_keyword(request, deadline, found)
+            keyword = await self._keyword.find(request, deadline, found)
             if keyword[0] is None:
                 semantic = await self._by_meaning(request, deadline, found)
         else:
             semantic = await self._by_meaning(request, deadline, found)
             if semantic[0] is None:
-                keyword = await self._by_keyword(request, deadline, found)
+                keyword = await self._keyword.find(request, deadline, found)
         found.lists = [retrieved for retrieved, _ in (keyword, semantic) if retrieved is not None]
         found.stages = [_stood_in_for(keyword[1], semantic), _stood_in_for(semantic[1], keyword)]
         found.answered = bool(found.lists)
         return found
-
-    async def _by_keyword(self, request: SearchRequest, deadline: Deadline, found: Found) -> Outcome:
-        result, stage = await run_stage(
-            "keyword", self._keyword_matches(request, found), timeout_s=deadline.left_s(RETRIEVER_SHARE)
-        )
-        if result is None:
-            return None, stage
-        retrieved, source = result
-        found.sources.append(source)
-        return retrieved, _unless_found(read_stage(stage, [source]), retrieved)
-
-    async def _keyword_matches(self, request: SearchRequest, found: Found) -> tuple[Retrieved, ReadSource]:
-        """The matches, read after the epoch, so that they are not older than what the answer says it saw."""
-        found.epoch, source = await read_epoch(self._database, after=request.consistency_token)
-        found.sources.append(source)
-        return await self._keyword.retrieve(request)
 
     async def _by_meaning(self, request: SearchRequest, deadline: Deadline, found: Found) -> Outcome:
         missed = await token_missed(self._catalogue, request, timeout_s=deadline.left_s(REACH_SHARE))
@@ -130,12 +107,7 @@ class SearchRetrieval:
         stage = replace(stage, source=retrieved.source)
         if missed is not None:
             return retrieved, replace(stage, status="fallback", fallback="stale index", cause=missed)
-        return retrieved, _unless_found(stage, retrieved)
-
-
-def _unless_found(stage: Stage, retrieved: Retrieved) -> Stage:
-    """A retriever that found nothing says so, unless it has something worse to say."""
-    return stage if retrieved.product_ids or stage.cause else replace(stage, cause="no_match")
+        return retrieved, unless_found(stage, retrieved)
 
 
 def _stood_in_for(stage: Stage, other: Outcome) -> Stage:
