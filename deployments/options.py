@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from ray.serve.config import RequestRouterConfig
+
+from deployments import request_router
+
+_ROUTING: dict[str, Any] = {"request_router_class": request_router.PATH}
 _COMMON: dict[str, Any] = {
     "health_check_period_s": 10,
     # Three in a row that fail or stay away this long: a replica that hangs is replaced within 40 s, and one that is
@@ -17,4 +22,9 @@ _COMMON: dict[str, Any] = {
 # The gateway refuses by itself what is too much (deployments/admission.py), with a problem document that Serve's own
 # answer is not. For that every request must reach it: HAProxy opens no more connections than these.
 INGRESS: dict[str, Any] = {**_COMMON, "max_ongoing_requests": 4096, "max_queued_requests": 4096}
-INNER: dict[str, Any] = {**_COMMON, "max_ongoing_requests": 100, "max_queued_requests": 200}
+INNER: dict[str, Any] = {
+    **_COMMON,
+    "max_ongoing_requests": 100,
+    "max_queued_requests": 200,
+    "request_router_config": RequestRouterConfig(**_ROUTING),
+}
