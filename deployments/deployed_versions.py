@@ -1,9 +1,8 @@
-"""The versions that the other deployments answer with, asked for beside the requests."""
+"""What the other deployments say of themselves, asked for beside the requests: the versions they answer with."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from dataclasses import dataclass, replace
 
@@ -24,43 +23,52 @@ class Deployed:
 
 
 class DeployedVersions:
-    """Asks search and ranking each second what they hold; what does not answer keeps the version it last named."""
+    """
+    Asks each deployment each second how it is; what does not answer keeps the versions it last named.
+
+    That also shows a replica that hangs before a request finds it, and is a probe where a circuit breaker is half open.
+    Each is asked by a task of its own, so that one that hangs holds up no other.
+    """
 
     def __init__(self, health: GraphHealth) -> None:
         self.current = Deployed()
         self._health = health
-        self._watching: asyncio.Task[None] | None = None
+        self._watching: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Ask once, then go on asking in the background."""
         await self.ask()
-        self._watching = asyncio.create_task(self._watch(), name="deployed-versions")
+        self._watching = [
+            asyncio.create_task(self._watch(name), name=f"deployed-versions-{name}") for name in self._health.parts
+        ]
 
     async def stop(self) -> None:
         """Stop asking."""
-        if self._watching is not None:
-            self._watching.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._watching
-            self._watching = None
+        for task in self._watching:
+            task.cancel()
+        await asyncio.gather(*self._watching, return_exceptions=True)
+        self._watching = []
 
     @property
     def alive(self) -> bool:
-        """Whether the task that asks has not died; true before the start and after the end."""
-        return self._watching is None or not self._watching.done()
+        """Whether no task that asks has died; true before the start and after the end."""
+        return not any(task.done() for task in self._watching)
 
     async def ask(self) -> None:
         """Ask each once."""
-        search, ranking = await asyncio.gather(self._health.status("search"), self._health.status("ranking"))
-        if "version" in search:
-            self.current = replace(self.current, index=search["version"])
-        if "weights" in ranking:
-            self.current = replace(self.current, cf=ranking["collaborative"]["version"], weights=ranking["weights"])
+        await asyncio.gather(*(self._ask(name) for name in self._health.parts))
 
-    async def _watch(self) -> None:
+    async def _ask(self, name: str) -> None:
+        status = await self._health.status(name)
+        if name == "search" and "version" in status:
+            self.current = replace(self.current, index=status["version"])
+        if name == "ranking" and "weights" in status:
+            self.current = replace(self.current, cf=status["collaborative"]["version"], weights=status["weights"])
+
+    async def _watch(self, name: str) -> None:
         while True:
             await asyncio.sleep(PERIOD_S)
             try:
-                await self.ask()
+                await self._ask(name)
             except Exception:  # a watch that dies would hold every cached answer at one version without a word
-                log.exception("the versions of search and ranking were not told")
+                log.exception("the versions of %s were not told", name)

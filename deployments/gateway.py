@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -23,7 +24,7 @@ from deployments.cached_reads import CachedReads
 from deployments.config import GraphConfig
 from deployments.deployed_versions import DeployedVersions
 from deployments.graph_health import GraphHealth
-from deployments.hop import HopFailed, call
+from deployments.hop import Hop, HopFailed
 from deployments.http.api import http_api
 from deployments.http.problems import unavailable
 from deployments.http.timed import Timed
@@ -34,11 +35,13 @@ from deployments.replacements import Replacements, ReplacementWatch, deployments
 from deployments.replica import most_replicas
 from deployments.replica_health import ReplicaHealth
 from deployments.request_figures import RequestFigures
+from deployments.stand_ins import StandIns
 from deployments.store_metrics import export_stores
 from deployments.stores import open_cache, open_database
 from retrieval.attribute_cache import AttributeCache
 from retrieval.epoch import EpochWatcher
 from retrieval.hydration import Hydrator
+from retrieval.keyword_search import KeywordSearch
 from retrieval.recommendation import RecommendationRetrieval
 from retrieval.stage_run import cause_of
 from retrieval.user_events import event_count
@@ -64,15 +67,19 @@ class GatewayDeployment:
         config: GraphConfig,
     ) -> None:
         self._config = config
-        self._ingestion = ingestion
         self._breakers = Breakers(config.breaker)
+        hops = {
+            handle.deployment_name: Hop(handle, self._breakers.of(handle.deployment_name))
+            for handle in (search, recommendation, ranking, ingestion)
+        }
+        self._ingestion = hops["ingestion"]
         self._database = await open_database("gateway", config.storage, self._breakers)
         self._cache = open_cache(self._breakers)
         self._attributes = AttributeCache(self._cache)
         self._hydrator = Hydrator(self._database, attributes=self._attributes)
         self._epoch = EpochWatcher(self._database)
         self._health = GraphHealth(
-            {"search": search, "recommendation": recommendation, "ranking": ranking, "ingestion": ingestion},
+            hops,
             self._database,
             self._cache,
             config.storage,
@@ -96,10 +103,13 @@ class GatewayDeployment:
             replacements.samples,
         )
         self._reads = ReadPath(
-            search=search,
-            recommendation=recommendation,
-            ranking=ranking,
-            fallback=RecommendationRetrieval(self._database, self._cache, config.retrieval),
+            search=hops["search"],
+            recommendation=hops["recommendation"],
+            ranking=hops["ranking"],
+            stand_ins=StandIns(
+                words=KeywordSearch(self._database, config.retrieval, cache=self._cache),
+                popular=RecommendationRetrieval(self._database, self._cache, config.retrieval),
+            ),
             cached=CachedReads(self._cache, versions=self._versions, event_count=self._event_count),
             hydrator=self._hydrator,
             config=config,
@@ -210,8 +220,7 @@ class GatewayDeployment:
 
         A deployment that does not come up holds the gateway back for a while, not for good.
         """
-        parts = ("search", "recommendation", "ranking", "ingestion")
-        await asyncio.gather(*(self._health.status(part, timeout_s=WARM_UP_S) for part in parts))
+        await asyncio.gather(*(self._health.status(part, timeout_s=WARM_UP_S) for part in self._health.parts))
         self._health.warn_of_connections()
         await self._reads.searched(SearchRequest(q="warm up", user_id="nobody", timeout_ms=5000), offset=0)
 
@@ -231,9 +240,10 @@ class GatewayDeployment:
             Problem: 503, nothing was acknowledged; it may have been written all the same.
         """
         try:
-            return await call(self._ingestion, method, argument, timeout_s=self._config.gateway.write_timeout_s)
+            return await self._ingestion.call(method, argument, timeout_s=self._config.gateway.write_timeout_s)
         except HopFailed as failure:
-            raise unavailable("Writing", cause=failure.cause) from failure
+            retry_after_s = max(1, math.ceil(failure.retry_in_s))
+            raise unavailable("Writing", cause=failure.cause, retry_after_s=retry_after_s) from failure
 
     async def _record(self, impressions: list[Impression]) -> None:
-        await call(self._ingestion, "record_impressions", impressions, timeout_s=self._config.gateway.write_timeout_s)
+        await self._ingestion.call("record_impressions", impressions, timeout_s=self._config.gateway.write_timeout_s)

@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import orjson
-from ray.serve.handle import DeploymentHandle
 
-from deployments.hop import HopFailed, call
+from deployments.hop import Hop, HopFailed
 from storage.budget import budget_problem, connection_budget
 from storage.cache import Cache
 from storage.config import StorageConfig
@@ -36,7 +35,7 @@ class GraphHealth:
 
     def __init__(
         self,
-        parts: Mapping[str, DeploymentHandle[Any]],
+        parts: Mapping[str, Hop],
         database: Database,
         cache: Cache,
         storage: StorageConfig,
@@ -50,6 +49,11 @@ class GraphHealth:
         # What each deployment that uses the database said last; one that is down still counts.
         self._replicas = {"gateway": own_replicas}
         self._sessions: dict[str, int] = {}
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The names of the other deployments."""
+        return tuple(self._parts)
 
     async def report(self) -> dict[str, Any]:
         """
@@ -76,7 +80,7 @@ class GraphHealth:
     async def status(self, name: str, *, timeout_s: float = STATUS_TIMEOUT_S) -> dict[str, Any]:
         """Return what one replica of the deployment *name* says of itself, or why none does."""
         try:
-            status: dict[str, Any] = await call(self._parts[name], "status", timeout_s=timeout_s)
+            status = await self._parts[name].status(timeout_s=timeout_s)
         except HopFailed as failure:
             return {"healthy": False, "cause": failure.cause}
         if "most_replicas" in status:

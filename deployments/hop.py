@@ -1,21 +1,30 @@
-"""One call from a deployment to another: an answer in time, or a cause."""
+"""One deployment as another calls it: an answer in time, or a cause."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+from grpc.aio import AioRpcError
 from ray.exceptions import RayActorError
-from ray.serve.exceptions import BackPressureError, RayServeException
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
+from contracts.deadline import Deadline
 from contracts.stages import Cause
+from deployments.metrics import Sample
+from deployments.replica_sight import CURRENT, Journey, replicas_of
 from retrieval.stage_run import cause_of
-from storage.errors import StorageError
+from storage.circuit_breaker import CircuitBreaker, Permit
+from storage.errors import CircuitOpen, StorageError
 
 log = logging.getLogger(__name__)
+
+# Less is not worth a second try.
+LEAST_RETRY_S = 0.02
 
 
 class HopFailed(Exception):
@@ -26,51 +35,165 @@ class HopFailed(Exception):
         deployment: Which one.
         cause: Why, of the closed list.
         ms: Milliseconds spent waiting.
+        retry_in_s: Seconds after which asking again may help, where that is known; else 0.
     """
 
-    def __init__(self, deployment: str, cause: Cause, ms: float) -> None:
-        super().__init__(deployment, cause, ms)
+    def __init__(self, deployment: str, cause: Cause, ms: float, retry_in_s: float = 0.0) -> None:
+        super().__init__(deployment, cause, ms, retry_in_s)
         self.deployment = deployment
         self.cause = cause
         self.ms = ms
+        self.retry_in_s = retry_in_s
 
     def __str__(self) -> str:
         return f"{self.deployment}: {self.cause} after {self.ms:.0f} ms"
 
 
-async def call(handle: DeploymentHandle[Any], method: str, *args: Any, timeout_s: float) -> Any:  # noqa: ANN401 - any message
+class NoReplica(Exception):
+    """No replica of the deployment lives; Serve is starting another. Answer without it."""
+
+
+class RetryTimedOut(TimeoutError):
+    """A second try had only the time that the first one left: that says little of the deployment."""
+
+
+class Hop:
     """
-    Return what *method* of the deployment behind *handle* answers.
+    A deployment behind a circuit breaker.
+
+    What counts against it is a replica that dies in the middle of a call, a call that takes too long, and an error that
+    is a mistake of its own. What does not: a full queue, which is load and refuses in milliseconds by itself; a store
+    that fails within, which has a breaker there; no replica being left, which is seen without asking and over when one
+    is back; a caller who leaves.
 
     Args:
         handle: The deployment.
-        method: Its method.
-        *args: The method's arguments.
-        timeout_s: Seconds to wait, queueing included: a call to a deployment without a live replica waits, it does not
-            fail.
+        breaker: Its breaker in this process.
 
-    Raises:
-        HopFailed: no answer in time, no replica, a full queue, or an error inside the deployment.
+    Attributes:
+        retries: Calls made a second time because the replica that had the first died.
     """
-    started = time.perf_counter()
-    name = handle.deployment_name
-    response = None
-    try:
-        response = getattr(handle, method).remote(*args)
-        async with asyncio.timeout(timeout_s):
-            return await response
-    except TimeoutError as error:
-        if response is not None:
+
+    def __init__(self, handle: DeploymentHandle[Any], breaker: CircuitBreaker) -> None:
+        self._handle = handle
+        self.name = handle.deployment_name
+        self.breaker = breaker
+        self.retries = 0
+        self._replicas = replicas_of(handle.app_name, handle.deployment_name)
+
+    async def call(self, method: str, *args: Any, timeout_s: float, again: bool = False) -> Any:  # noqa: ANN401
+        """
+        Return what *method* of the deployment answers.
+
+        Args:
+            method: Its name.
+            *args: Its arguments.
+            timeout_s: Seconds to wait, queueing and a second try included.
+            again: Whether the call may be made once more, if the replica that has it dies and time is left: only where
+                making it twice does no harm.
+
+        Raises:
+            HopFailed: no answer in time, no replica, a full queue, an error inside the deployment, or an open breaker.
+        """
+        started = time.perf_counter()
+        try:
+            permit = self.breaker.admit()
+            self._look_for_a_replica()
+            answer = await self._answered(method, args, Deadline.in_seconds(timeout_s), again=again)
+        except CircuitOpen as error:
+            raise HopFailed(self.name, "circuit_open", _ms(started), error.retry_in_s) from error
+        except Exception as error:
+            _weigh(permit, error)
+            raise self._failure(method, error, started) from error
+        permit.succeeded()
+        return answer
+
+    async def status(self, *, timeout_s: float) -> dict[str, Any]:
+        """
+        Return what one replica says of itself, whatever the breaker's state: half open, that is a probe.
+
+        Raises:
+            HopFailed: none answers in time.
+        """
+        started = time.perf_counter()
+        try:
+            status: dict[str, Any] = await self._answered("status", (), Deadline.in_seconds(timeout_s), again=True)
+        except Exception as error:
+            self.breaker.background_probe(ok=False)
+            raise self._failure("status", error, started) from error
+        self.breaker.background_probe(ok=True)
+        return status
+
+    def _look_for_a_replica(self) -> None:
+        if self._replicas.are_gone:
+            raise NoReplica(self.name)
+
+    async def _answered(self, method: str, args: tuple[Any, ...], deadline: Deadline, *, again: bool) -> Any:  # noqa: ANN401
+        try:
+            return await self._once(method, args, deadline.left_s())
+        except (RayActorError, AioRpcError):
+            if not again or deadline.left_s() < LEAST_RETRY_S:
+                raise
+        self.retries += 1
+        try:
+            return await self._once(method, args, deadline.left_s())
+        except TimeoutError as error:
+            raise RetryTimedOut(self.name) from error
+
+    async def _once(self, method: str, args: tuple[Any, ...], timeout_s: float) -> Any:  # noqa: ANN401
+        journey = Journey()
+        token = CURRENT.set(journey)
+        try:
+            response = getattr(self._handle, method).remote(*args)
+        finally:
+            CURRENT.reset(token)
+        self._replicas.begin(journey)
+        try:
+            async with asyncio.timeout(timeout_s) as limit:
+                journey.limited_by(limit)
+                return await response
+        except TimeoutError as error:
             response.cancel()
-        raise HopFailed(name, "timeout", _ms(started)) from error
-    except BackPressureError as error:
-        raise HopFailed(name, "overloaded", _ms(started)) from error
-    except (RayActorError, RayServeException, StorageError) as error:
-        raise HopFailed(name, cause_of(error), _ms(started)) from error
-    except Exception as error:
-        # Whatever the deployment raised arrives here, over gRPC as it is; to the caller it is one thing.
-        log.exception("%s.%s failed", name, method)
-        raise HopFailed(name, "unavailable", _ms(started)) from error
+            if journey.is_stranded:
+                raise NoReplica(self.name) from error
+            if timeout_s >= self.breaker.rules.least_wait_s:
+                journey.doubt()
+            raise
+        except (RayActorError, AioRpcError):
+            journey.doubt()
+            raise
+        finally:
+            journey.limited_by(None)
+            self._replicas.end(journey)
+
+    def _failure(self, method: str, error: Exception, started: float) -> HopFailed:
+        if isinstance(error, TimeoutError):
+            return HopFailed(self.name, "timeout", _ms(started))
+        if isinstance(error, BackPressureError):
+            return HopFailed(self.name, "overloaded", _ms(started))
+        if isinstance(error, StorageError):
+            return HopFailed(self.name, cause_of(error), _ms(started))
+        if not isinstance(error, NoReplica | DeploymentUnavailableError | RayActorError | AioRpcError):
+            # Whatever the deployment raised arrives here, over gRPC as it is; to the caller it is one thing.
+            log.error("%s.%s failed", self.name, method, exc_info=error)
+        return HopFailed(self.name, "unavailable", _ms(started))
+
+
+def retry_samples(hops: Iterable[Hop]) -> Iterator[Sample]:
+    """Yield how often a second try was made to each deployment."""
+    for hop in hops:
+        description = "Calls made again because the replica that had them died."
+        yield Sample("shortlist_hop_retries_total", description, hop.retries, "total", {"to": hop.name})
+
+
+def _weigh(permit: Permit, error: Exception) -> None:
+    """Tell the breaker what *error* says of the deployment."""
+    if isinstance(error, NoReplica | RetryTimedOut | DeploymentUnavailableError | BackPressureError | StorageError):
+        permit.released()
+    elif isinstance(error, TimeoutError):
+        permit.timed_out()
+    else:
+        permit.failed()
 
 
 def _ms(started: float) -> float:

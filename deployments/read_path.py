@@ -6,27 +6,22 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import Any
-
-from ray.serve.handle import DeploymentHandle
 
 from contracts.answers import Answer
 from contracts.candidates import Profile, Retrieval
 from contracts.deadline import Deadline
 from contracts.ranked import RankedPage, RankRequest
 from contracts.requests import ReadRequest, RecommendationRequest, SearchRequest
-from contracts.stages import Cause, Stage, StageName
-from contracts.versions import Freshness, Versions
+from contracts.stages import Cause, Stage
 from deployments.cache_status import cache_status
 from deployments.cached_reads import CachedReads
 from deployments.config import GraphConfig
-from deployments.hop import HopFailed, call
+from deployments.hop import Hop, HopFailed
 from deployments.single_flight import WorkAbandoned
-from ranking.rankers import PopularityRanker
+from deployments.stand_ins import StandIns, nothing
 from retrieval.attribute_cache import AttributeCache
 from retrieval.hydration import Hydrator
 from retrieval.reads import read_freshness
-from retrieval.recommendation import RecommendationRetrieval
 from retrieval.shown_products import shown_products
 from retrieval.stage_run import not_requested
 
@@ -44,17 +39,17 @@ class ReadPath:
         search: The search deployment.
         recommendation: The recommendation deployment.
         ranking: The ranking deployment.
-        fallback: Retrieval that needs no other deployment: popular products.
+        stand_ins: What needs no other deployment.
         cached: Answers from the result cache, or has them made once for all who ask at the same moment.
         hydrator: Reads the hits' attributes, after ranking and the cache, so that no old price is shown.
         config: Shares of time, and the version that answers carry.
         attributes: What was shown lately, for when no database answers.
     """
 
-    search: DeploymentHandle[Any]
-    recommendation: DeploymentHandle[Any]
-    ranking: DeploymentHandle[Any]
-    fallback: RecommendationRetrieval
+    search: Hop
+    recommendation: Hop
+    ranking: Hop
+    stand_ins: StandIns
     cached: CachedReads
     hydrator: Hydrator
     config: GraphConfig
@@ -76,9 +71,9 @@ class ReadPath:
         try:
             answer, outcome = await self.cached.answer(request, offset=offset, compute=lambda: make(deadline))
         except TimeoutError:
-            return _nothing("timeout")
+            return nothing("timeout")
         except WorkAbandoned:
-            return _nothing("unavailable")
+            return nothing("unavailable")
         answer = replace(answer, cache_status=cache_status(outcome))
         return await self._hydrated(answer, request, deadline, read_anew=outcome.status == "hit")
 
@@ -91,15 +86,14 @@ class ReadPath:
         return await self._ranked(request, retrieval, deadline, offset=offset)
 
     async def _recommend(self, request: RecommendationRequest, deadline: Deadline, offset: int) -> Answer:
-        """Retrieve, then rank; popular products when the recommendation deployment is down."""
+        """Retrieve, then rank."""
         timeout_s = deadline.left_s(self.config.gateway.retrieve_share)
         try:
-            retrieval = await call(
-                self.recommendation, "retrieve", request, timeout_s * INNER_SHARE, timeout_s=timeout_s
+            retrieval = await self.recommendation.call(
+                "retrieve", request, timeout_s * INNER_SHARE, timeout_s=timeout_s, again=True
             )
         except HopFailed as failure:
-            retrieval = await self.fallback.popular(request, timeout_s=deadline.left_s(0.5))
-            retrieval = replace(retrieval, stages=_without_recommendation(request, retrieval.stages, failure))
+            retrieval = await self.stand_ins.recommendation(request, failure, deadline)
         excluded = frozenset(request.exclude_ids) | frozenset(request.product_ids or ())
         if request.kind == "for_user" and retrieval.profile is not None:
             excluded |= retrieval.profile.owned
@@ -108,11 +102,11 @@ class ReadPath:
     async def _searching(self, request: SearchRequest, deadline: Deadline) -> Retrieval:
         timeout_s = deadline.left_s(self.config.gateway.retrieve_share)
         try:
-            retrieval: Retrieval = await call(
-                self.search, "retrieve", request, timeout_s * INNER_SHARE, timeout_s=timeout_s
+            retrieval: Retrieval = await self.search.call(
+                "retrieve", request, timeout_s * INNER_SHARE, timeout_s=timeout_s, again=True
             )
         except HopFailed as failure:
-            return _nothing_retrieved(failure)
+            return await self.stand_ins.search(request, failure, deadline)
         return retrieval
 
     async def _profile(self, request: SearchRequest, deadline: Deadline) -> tuple[Profile | None, Stage]:
@@ -120,13 +114,13 @@ class ReadPath:
             return None, not_requested("profile")
         timeout_s = deadline.left_s(self.config.gateway.retrieve_share)
         try:
-            profile: Profile = await call(
-                self.recommendation,
+            profile: Profile = await self.recommendation.call(
                 "profile",
                 request.user_id,
                 timeout_s * INNER_SHARE,
                 request.consistency_token,
                 timeout_s=timeout_s,
+                again=True,
             )
         except HopFailed as failure:
             return None, Stage("profile", "skipped", cause=failure.cause, ms=failure.ms)
@@ -198,46 +192,12 @@ class ReadPath:
         started = time.perf_counter()
         timeout_s = deadline.left_s(self.config.gateway.rank_share)
         try:
-            page: RankedPage = await call(self.ranking, "rank", request, timeout_s=timeout_s)
+            page: RankedPage = await self.ranking.call("rank", request, timeout_s=timeout_s, again=True)
         except HopFailed as failure:
-            page = PopularityRanker().rank(request)
-            return page, Stage("rank", "fallback", fallback="popularity", cause=failure.cause, ms=failure.ms)
+            return self.stand_ins.ranking(request, failure)
         cause: Cause | None = "version_mismatch" if page.version_mismatch else None
         ms = round((time.perf_counter() - started) * 1000, 3)
         return page, Stage("rank", source="weighted", cause=cause, ms=ms)
-
-
-def _nothing(cause: Cause) -> Answer:
-    """What there is to say when the work for several requests gave this one nothing."""
-    return Answer(
-        page=RankedPage([], kept=0, removed={}, weights_version="", cf_version=None, version_mismatch=False),
-        products=None,
-        truncated=False,
-        answered=False,
-        stages=[Stage("cache", "skipped", cause=cause)],
-        versions=Versions(),
-        freshness=Freshness(),
-    )
-
-
-def _without_recommendation(request: RecommendationRequest, stages: list[Stage], failure: HopFailed) -> list[Stage]:
-    """The stages of an answer made without the recommendation deployment; popular products are the same from here."""
-    if request.kind == "popular":
-        return [
-            _read_here(stage, failure) if stage.name == "popular" and not stage.degraded else stage for stage in stages
-        ]
-    name: StageName = "similar" if request.kind == "similar" else "collaborative"
-    return [Stage(name, "fallback", fallback="popular", cause=failure.cause, ms=failure.ms), *stages]
-
-
-def _read_here(stage: Stage, failure: HopFailed) -> Stage:
-    return replace(stage, status="fallback", fallback="gateway", cause=failure.cause)
-
-
-def _nothing_retrieved(failure: HopFailed) -> Retrieval:
-    """What there is when the search deployment does not answer: no candidates, and the cause at both retrievers."""
-    stages = [Stage(name, "skipped", cause=failure.cause, ms=failure.ms) for name in ("keyword", "semantic")]
-    return Retrieval.empty(stages)
 
 
 def _with_hydration(stages: list[Stage], stage: Stage) -> list[Stage]:

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,53 +19,22 @@ from contracts.versions import Versions
 from deployments.cached_reads import CachedReads
 from deployments.config import GraphConfig
 from deployments.read_path import ReadPath
+from deployments.stand_ins import StandIns
 from ranking.rankers import WeightedRanker
 from retrieval.config import RetrievalConfig
 from retrieval.hydration import Hydrator
+from retrieval.keyword_search import KeywordSearch
 from retrieval.live_catalogue import LiveCatalogue
 from retrieval.recommendation import RecommendationRetrieval
 from retrieval.search import SearchRetrieval
 from storage.cache import Cache
 from storage.database import Database
 from storage.errors import PoolTimeout
+from tests.deployments.handles import Handle, Raise, failing, hanging, hop
 
 CONFIG = RetrievalConfig(min_cosine=-1)
 # Nothing here is about speed.
 AMPLE_MS = 20_000
-Raise = Callable[[], BaseException]
-
-
-class Handle:
-    """A deployment in this process, behind the interface of a Serve handle."""
-
-    def __init__(self, name: str, **methods: Any) -> None:  # noqa: ANN401 - any method
-        self.deployment_name = name
-        for method, function in methods.items():
-            setattr(self, method, SimpleNamespace(remote=lambda *args, f=function: Response(f(*args))))
-
-
-class Response:
-    """An awaitable call that can be cancelled."""
-
-    def __init__(self, work: Any) -> None:  # noqa: ANN401 - any coroutine
-        self._work = asyncio.ensure_future(work)
-
-    def __await__(self) -> Any:  # noqa: ANN401 - its result
-        return self._work.__await__()
-
-    def cancel(self) -> None:
-        self._work.cancel()
-
-
-def failing(error: Raise) -> Callable[..., Any]:
-    async def fail(*_: object) -> None:
-        raise error()
-
-    return fail
-
-
-async def hanging(*_: object) -> None:
-    await asyncio.Event().wait()
 
 
 @pytest.fixture
@@ -106,8 +73,11 @@ async def nobody_did_anything(_: str) -> int:
 def path(handles: dict[str, Handle], database: Database, cache: Cache, versions: Versions | None = None) -> ReadPath:
     """The read path; it uses the result cache if *versions* are given."""
     return ReadPath(
-        **handles,  # type: ignore[arg-type]  # they behave as Serve's do
-        fallback=RecommendationRetrieval(database, cache, CONFIG),
+        **{name: hop(handle) for name, handle in handles.items()},
+        stand_ins=StandIns(
+            words=KeywordSearch(database, CONFIG, cache=cache),
+            popular=RecommendationRetrieval(database, cache, CONFIG),
+        ),
         cached=CachedReads(cache, versions=lambda: versions, event_count=nobody_did_anything),
         hydrator=Hydrator(database),
         config=GraphConfig(),
