@@ -24,7 +24,7 @@ from deployments.cached_reads import CachedReads
 from deployments.config import GraphConfig
 from deployments.deployed_versions import DeployedVersions
 from deployments.graph_health import GraphHealth
-from deployments.hop import Hop, HopFailed
+from deployments.hop import Hop, HopFailed, retry_samples
 from deployments.http.api import http_api
 from deployments.http.problems import unavailable
 from deployments.http.timed import Timed
@@ -101,6 +101,7 @@ class GatewayDeployment:
             self._admission.samples,
             self._figures.samples,
             replacements.samples,
+            lambda: retry_samples(hops.values()),
         )
         self._reads = ReadPath(
             search=hops["search"],

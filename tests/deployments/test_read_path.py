@@ -73,7 +73,9 @@ async def nobody_did_anything(_: str) -> int:
 def path(handles: dict[str, Handle], database: Database, cache: Cache, versions: Versions | None = None) -> ReadPath:
     """The read path; it uses the result cache if *versions* are given."""
     return ReadPath(
-        **{name: hop(handle) for name, handle in handles.items()},
+        search=hop(handles["search"]),
+        recommendation=hop(handles["recommendation"]),
+        ranking=hop(handles["ranking"]),
         stand_ins=StandIns(
             words=KeywordSearch(database, CONFIG, cache=cache),
             popular=RecommendationRetrieval(database, cache, CONFIG),
