@@ -30,3 +30,10 @@ class RebuildRecord(BaseModel):
     error: str | None = None
     began_at: float
     seconds: float | None = None
+
+    @property
+    def summary(self) -> str:
+        """A line for people."""
+        took = "" if self.seconds is None else f" after {self.seconds:.0f} s"
+        why = "" if self.error is None else f" ({self.error.splitlines()[-1]})"
+        return f"{self.kind} {self.condition}{took}{why}"

@@ -80,6 +80,7 @@ def extras(state: StateDirectory, record: StackRecord) -> dict[str, Any]:
         "token_path": str(state.token),
         "logs": str(state.logs),
         "ports": record.ports,
+        "rebuilds": [rebuild.model_dump() for rebuild in record.rebuilds],
         "restarts": {name: part.restarts for name, part in record.parts.items()},
     }
 

@@ -45,5 +45,7 @@ def status(state_dir: StateDir = None, as_json: AsJson = False) -> None:
         "cache": record.redis_url,
         "logs": str(stack.state.logs),
     }
+    if record.rebuilds:
+        lines["rebuilt"] = "; ".join(rebuild.summary for rebuild in record.rebuilds[-3:])
     for name, value in lines.items():
         output.result.print(f"{name:>10}  {value}", highlight=False)
