@@ -67,6 +67,7 @@ class Rebuilds:
         self._command = command or self._train_command
         self._clock = clock
         self._began = 0.0
+        self._used: set[Kind] = set()
         self._sightings: dict[Kind, list[float]] = {}
         self._pauses: dict[Kind, _Pause] = {}
 
@@ -75,6 +76,7 @@ class Rebuilds:
         if self.process is not None:
             return self._follow(self.process)
         seen = self._look()
+        self._used |= seen.usable
         for kind in seen.usable:
             self._sightings.pop(kind, None)
             self._pauses.pop(kind, None)
@@ -140,9 +142,9 @@ class Rebuilds:
             )
 
     def _was_in_use(self, kind: Kind) -> bool:
-        """Whether a version ever was: ``HISTORY`` or ``ACTIVE`` is there, in whatever state."""
+        """Whether a version ever was: we saw it, or ``HISTORY`` or ``ACTIVE`` is there, in whatever state."""
         directory = self._state.artifacts / kind
-        return any((directory / name).exists() for name in ("HISTORY", "ACTIVE"))
+        return kind in self._used or any((directory / name).exists() for name in ("HISTORY", "ACTIVE"))
 
     def _active(self, kind: Kind) -> str | None:
         path = self._state.artifacts / kind / "ACTIVE"

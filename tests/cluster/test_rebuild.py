@@ -81,6 +81,16 @@ class TestRebuilds:
         shop.look(4)
         assert shop.trained == []
 
+    def test_what_serving_used_was_in_use_though_every_file_of_it_is_gone(self, shop: Shop) -> None:
+        for name in ("ACTIVE", "HISTORY"):
+            (shop.state.artifacts / "embeddings" / name).unlink()
+        shop.seen = WELL
+        shop.look(1)
+        shop.seen = LOST
+        shop.look()
+        shop.follow()
+        assert shop.trained == ["embeddings"]
+
     def test_two_looks_long_apart_are_no_loss(self, shop: Shop) -> None:
         shop.look(1)
         shop.now += SIGHTINGS_WITHIN_S
