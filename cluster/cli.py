@@ -8,6 +8,7 @@ import sys
 
 import typer
 
+from cluster.commands.cache import cache
 from cluster.commands.demo import demo
 from cluster.commands.deploy import deploy
 from cluster.commands.down import down
@@ -41,6 +42,7 @@ app = typer.Typer(
 for command in (demo, up, down, status, migrate, train, deploy, promote, maintain, psql):
     app.command()(command)
 app.add_typer(load, name="load")
+app.add_typer(cache, name="cache")
 
 
 def main() -> None:

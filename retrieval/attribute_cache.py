@@ -48,7 +48,7 @@ class KeptProduct:
     view: dict[str, Any]
 
     @classmethod
-    def of(cls, row: asyncpg.Record) -> KeptProduct:
+    def of(cls, row: asyncpg.Record | Mapping[str, Any]) -> KeptProduct:
         """The product of a row of ``products_by_id``."""
         return cls((row["updated_at"] - _BEGIN) // timedelta(microseconds=1), product_view(row))
 

@@ -29,10 +29,10 @@ class FeatureCache:
 
     def __init__(self, cache: Cache) -> None:
         self._features = Shelf(
-            cache, "features", ttl_s=FEATURES_LIFETIME_S, encode=_encode_features, decode=_decode_features
+            cache, "features", ttl_s=FEATURES_LIFETIME_S, encode=_encode_features, decode=decode_features
         )
         self._popularity = Shelf(
-            cache, "popularity", ttl_s=POPULARITY_LIFETIME_S, encode=orjson.dumps, decode=_decode_popularity
+            cache, "popularity", ttl_s=POPULARITY_LIFETIME_S, encode=orjson.dumps, decode=decode_popularity
         )
 
     @property
@@ -47,13 +47,13 @@ class FeatureCache:
         Raises:
             CacheUnavailable: the cache did not answer.
         """
-        keys = {_features_key(product_id, revision): product_id for product_id, revision in revisions.items()}
+        keys = {features_key(product_id, revision): product_id for product_id, revision in revisions.items()}
         return {keys[key]: features for key, features in (await self._features.read(keys)).items()}
 
     async def keep_features(self, rows: Iterable[asyncpg.Record]) -> None:
         """Keep the features in rows of ``product_features``, each under the revision that its row names."""
         await self._features.write(
-            {_features_key(row["product_id"], row["revision"]): ProductFeatures.of(row) for row in rows}
+            {features_key(row["product_id"], row["revision"]): ProductFeatures.of(row) for row in rows}
         )
 
     async def popularity(self, product_ids: Iterable[str], version: str) -> dict[str, float]:
@@ -63,21 +63,23 @@ class FeatureCache:
         Raises:
             CacheUnavailable: the cache did not answer.
         """
-        keys = {_popularity_key(product_id, version): product_id for product_id in product_ids}
+        keys = {popularity_key(product_id, version): product_id for product_id in product_ids}
         return {keys[key]: popularity for key, popularity in (await self._popularity.read(keys)).items()}
 
     async def keep_popularity(self, rows: Iterable[asyncpg.Record]) -> None:
         """Keep the popularity in rows of ``popularity_features``, each under the version that its row names."""
         await self._popularity.write(
-            {_popularity_key(row["product_id"], row["version"]): row["popularity"] for row in rows}
+            {popularity_key(row["product_id"], row["version"]): row["popularity"] for row in rows}
         )
 
 
-def _features_key(product_id: str, revision: int) -> str:
+def features_key(product_id: str, revision: int) -> str:
+    """The key of a product's features at a revision."""
     return f"features:{SCHEMA}:{product_id}:{revision}"
 
 
-def _popularity_key(product_id: str, version: str) -> str:
+def popularity_key(product_id: str, version: str) -> str:
+    """The key of a product's popularity in a version."""
     return f"popularity:{version}:{product_id}"
 
 
@@ -94,7 +96,7 @@ def _encode_features(features: ProductFeatures) -> bytes:
     )
 
 
-def _decode_features(raw: bytes) -> ProductFeatures:
+def decode_features(raw: bytes) -> ProductFeatures:
     """The features that *raw* is, or ValueError."""
     match orjson.loads(raw):
         case [str(created_at), bool(in_stock), bool(hidden), category, price, brand]:
@@ -109,7 +111,7 @@ def _decode_features(raw: bytes) -> ProductFeatures:
     raise ValueError("is not the features of a product")
 
 
-def _decode_popularity(raw: bytes) -> float:
+def decode_popularity(raw: bytes) -> float:
     """The popularity that *raw* is, or ValueError."""
     popularity = orjson.loads(raw)
     if not isinstance(popularity, float) or not 0 <= popularity <= 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import asyncpg
@@ -24,7 +25,7 @@ VIEW: dict[str, tuple[type, ...]] = {
 """The public fields, and what each may be."""
 
 
-def product_view(row: asyncpg.Record) -> dict[str, Any]:
+def product_view(row: asyncpg.Record | Mapping[str, Any]) -> dict[str, Any]:
     """Return the public fields of a ``products`` row: the price as a number, the time as RFC 3339 text."""
     return {
         "id": row["id"],

@@ -16,6 +16,7 @@ What can go wrong in storage, and what to do about it.
     │   └── DatabaseShunned       retry elsewhere: its circuit breaker is open (a CircuitOpen too)
     ├── CacheUnavailable          go on without the cache
     │   └── CacheShunned          its circuit breaker is open (a CircuitOpen too)
+    ├── EpochMoved                begin anew: Redis was away again while its keys were verified
     └── CircuitOpen               degrade at once: the dependency kept failing and is left alone for a while
 
 An error of the statement itself (syntax, types, constraints) stays the asyncpg error it is.
@@ -132,6 +133,16 @@ class DatabaseShunned(CircuitOpen, DatabaseUnavailable):
         CircuitOpen.__init__(self, dependency, retry_in_s=retry_in_s)
         self.endpoint = dependency.removeprefix("postgres:")
         self.problem = "kept failing and is left alone"
+
+
+class EpochMoved(StorageError):
+    """Redis was away again: another epoch of its keys is in force. Begin anew."""
+
+    retryable = True
+
+    def __init__(self, epoch: str) -> None:
+        super().__init__(f"the epoch {epoch} of the cache's keys is no longer in force: Redis was away again.")
+        self.epoch = epoch
 
 
 class CacheShunned(CircuitOpen, CacheUnavailable):
