@@ -30,6 +30,8 @@ def serve_settings(haproxy: Path, ports: Mapping[str, int]) -> dict[str, str]:
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
         # Which would keep a thousand lines of a replica's log in memory: a killed one would take them along.
         "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1",
+        # Ray's hour would let whoever sends a header a minute hold connections until none are left.
+        "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "30",
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(haproxy / "cfg"),
         "RAY_SERVE_HAPROXY_SOCKET_PATH": str(haproxy / "admin"),
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(haproxy),

@@ -35,6 +35,7 @@ from deployments.replacements import Replacements, ReplacementWatch, deployments
 from deployments.replica import most_replicas
 from deployments.replica_health import ReplicaHealth
 from deployments.request_figures import RequestFigures
+from deployments.single_flight import SingleFlight
 from deployments.stand_ins import StandIns
 from deployments.store_metrics import export_stores
 from deployments.stores import open_cache, open_database
@@ -50,6 +51,7 @@ from storage.errors import DatabaseUnavailable
 
 WARM_UP_S = 20.0
 SAMPLE_TIMEOUT_S = 2.0
+REPORT_TIMEOUT_S = 10.0
 EVENT_COUNT_TIMEOUT_S = 0.2
 
 
@@ -85,6 +87,7 @@ class GatewayDeployment:
             config.storage,
             own_replicas=most_replicas(),
         )
+        self._reports: SingleFlight[dict[str, Any]] = SingleFlight()
         self._deployed = DeployedVersions(self._health)
         self._replica_health = ReplicaHealth()
         self._admission = Admission(config.admission)
@@ -192,7 +195,8 @@ class GatewayDeployment:
 
     async def health(self) -> Mapping[str, Any]:
         """Return the state of every part as this replica sees it."""
-        report = await self._health.report()
+        # However many ask, every part is asked once.
+        report, _ = await self._reports.do("health", self._health.report, timeout_s=REPORT_TIMEOUT_S)
         return {
             **report,
             "breakers": self._breakers.report(),
