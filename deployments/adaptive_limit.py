@@ -27,6 +27,7 @@ class LimitRules:
         ceiling: The highest limit.
         target_s: 95th percentile of the answers' times up to which all is well.
         tolerance: Where answers take long without load, so many times that is well too.
+        highest_target_s: The highest target all the same: the deadline of most requests is a second.
         window_s: Seconds between two looks.
         least_answers: Fewer in a window say nothing about load.
         patience: Windows in a row whose requests mostly waited in vain until that counts as load. A part that fails is
@@ -35,14 +36,15 @@ class LimitRules:
             window this often, to see whether that is still so.
     """
 
-    floor: int = 2
+    floor: int = 1
     first: int = 16
     ceiling: int = 100
     target_s: float = 0.1
     tolerance: float = 3.0
+    highest_target_s: float = 0.5
     window_s: float = 1.0
     least_answers: int = 20
-    patience: int = 3
+    patience: int = 2
     remeasure_s: float = 60.0
 
 
@@ -71,6 +73,7 @@ LONGEST_WINDOWS = 5
 # Below this share of the target the limit grows, above the target it shrinks, between it stays.
 CALM = 0.8
 GROWTH = 0.1
+LEAP = 2.0
 MOST_SHRINKING = 0.5
 UNLOADED_ANSWERS = 5
 
@@ -100,7 +103,8 @@ class AdaptiveLimit:
         self._unloaded_s = 0.0
         self._measured_at = clock()
         self._measuring = False
-        self._vain_windows = 0
+        self._in_vain = False
+        self._waiting_windows = 0
         self.in_flight = 0
         self._begin(clock())
         # Requests that began before the limit last shrank tell of the time before.
@@ -121,7 +125,8 @@ class AdaptiveLimit:
     @property
     def target_s(self) -> float:
         """The 95th percentile above which the limit shrinks."""
-        return max(self._rules.target_s, self._rules.tolerance * self._unloaded_s)
+        rules = self._rules
+        return max(rules.target_s, min(rules.highest_target_s, rules.tolerance * self._unloaded_s))
 
     def enter(self) -> float | None:
         """Return the moment at which a request is taken, to be given back to :meth:`leave`; None: it is refused."""
@@ -164,11 +169,16 @@ class AdaptiveLimit:
         if age < self._rules.window_s:
             return
         seen = len(self._window.answered) + len(self._window.waited)
-        enough = UNLOADED_ANSWERS if self.limit == self._rules.floor else self._rules.least_answers
+        enough = UNLOADED_ANSWERS if self.limit == self._rules.floor else self._least_answers
         if seen < enough and age < LONGEST_WINDOWS * self._rules.window_s:
             return
         self._decide(now)
         self._begin(now)
+
+    @property
+    def _least_answers(self) -> int:
+        """Where requests are refused, half as many must do: a slow answer is then hardly by chance."""
+        return self._rules.least_answers // (2 if self._window.reached else 1)
 
     def _decide(self, now: float) -> None:
         times = self._evidence()
@@ -176,7 +186,7 @@ class AdaptiveLimit:
         unloaded = self._window.peak <= self._rules.floor
         if unloaded and len(times) >= UNLOADED_ANSWERS:
             self._measure(now, times[len(times) // 2])
-        if not unloaded and len(times) >= self._rules.least_answers and observed_s > self.target_s:
+        if not unloaded and len(times) >= self._least_answers and observed_s > self.target_s:
             self._shrink(now, observed_s)
         elif times and observed_s <= CALM * self.target_s and not self._measuring:
             self._grow()
@@ -185,12 +195,11 @@ class AdaptiveLimit:
             self._measured_at = now
 
     def _measure(self, now: float, median_s: float) -> None:
-        """Take *median_s* for what answers take without load; go back to the first limit if it shrank in vain."""
+        """Take *median_s* for what answers take without load; a target that rises with it says it shrank in vain."""
         before_s = self.target_s
         self._unloaded_s = median_s if math.isfinite(median_s) else 0.0
         self._measured_at = now
-        if self.target_s > 2 * before_s:
-            self._limit = max(self._limit, float(self._rules.first))
+        self._in_vain = self._in_vain or self.target_s > 2 * before_s
 
     def _must_measure(self, now: float) -> bool:
         raised = self._rules.tolerance * self._unloaded_s > self._rules.target_s
@@ -198,9 +207,9 @@ class AdaptiveLimit:
 
     def _evidence(self) -> list[float]:
         """The times of this window that tell of load, sorted."""
-        vain = 2 * len(self._window.waited) > len(self._window.answered) + len(self._window.waited)
-        self._vain_windows = self._vain_windows + 1 if vain else 0
-        believed = self._window.waited if self._vain_windows >= self._rules.patience else []
+        mostly = 2 * len(self._window.waited) > len(self._window.answered) + len(self._window.waited)
+        self._waiting_windows = self._waiting_windows + 1 if mostly else 0
+        believed = self._window.waited if self._waiting_windows >= self._rules.patience else []
         return sorted([*self._window.answered, *believed])
 
     def _shrink(self, now: float, observed_s: float) -> None:
@@ -208,8 +217,14 @@ class AdaptiveLimit:
         factor = max(MOST_SHRINKING, self.target_s / observed_s)
         self._limit = max(float(self._rules.floor), min(self._limit, self._window.peak) * factor)
         self._since = now
+        self._in_vain = False
 
     def _grow(self) -> None:
-        """Grow where more was asked for, else back towards the first limit."""
-        most = self._rules.ceiling if self._window.reached else self._rules.first
-        self._limit = max(self._limit, min(float(most), self._limit + max(1.0, GROWTH * self._limit)))
+        """Grow where more was asked for, else back towards the first limit; in leaps where it had shrunk in vain."""
+        rules = self._rules
+        self._in_vain = self._in_vain and self._limit < rules.first
+        if self._in_vain:
+            self._limit = min(float(rules.first), LEAP * self._limit)
+        else:
+            most = rules.ceiling if self._window.reached else rules.first
+            self._limit = max(self._limit, min(float(most), self._limit + max(1.0, GROWTH * self._limit)))

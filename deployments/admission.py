@@ -25,7 +25,7 @@ class AdmissionConfig(BaseModel):
 
     Attributes:
         read_target_ms: 95th percentile of the reads' times above which fewer are taken at once. Where reads take long
-            without load too, it is three times what they take then.
+            without load too, it is three times what they take then, though not above half a second.
         least_reads: Reads at once that are always taken.
         first_reads: Reads at once before anything was measured, and when nothing presses.
         most_reads: Most reads at once, however quick they are.
@@ -39,7 +39,7 @@ class AdmissionConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     read_target_ms: Annotated[float, Field(gt=0)] = 100.0
-    least_reads: Annotated[int, Field(ge=1)] = 2
+    least_reads: Annotated[int, Field(ge=1)] = 1
     first_reads: Annotated[int, Field(ge=1)] = 16
     most_reads: Annotated[int, Field(ge=1)] = 100
     most_writes: Annotated[int, Field(ge=1)] = 32
