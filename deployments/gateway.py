@@ -34,6 +34,7 @@ from deployments.read_path import ReadPath
 from deployments.replacements import Replacements, ReplacementWatch, deployments_of
 from deployments.replica import most_replicas
 from deployments.replica_health import ReplicaHealth
+from deployments.replica_log import log_beside_serve
 from deployments.request_figures import RequestFigures
 from deployments.single_flight import SingleFlight
 from deployments.stand_ins import StandIns
@@ -68,6 +69,7 @@ class GatewayDeployment:
         ingestion: DeploymentHandle[Any],
         config: GraphConfig,
     ) -> None:
+        log_beside_serve()
         self._config = config
         self._breakers = Breakers(config.breaker)
         hops = {

@@ -17,6 +17,7 @@ from deployments.config import GraphConfig
 from deployments.options import INNER
 from deployments.replica import most_replicas
 from deployments.replica_health import ReplicaHealth
+from deployments.replica_log import log_beside_serve
 from deployments.store_metrics import export_stores
 from deployments.stores import open_database, open_encoders
 from storage.breakers import Breakers
@@ -39,6 +40,7 @@ class IngestionDeployment:
     """
 
     async def __init__(self, config: GraphConfig) -> None:  # type: ignore[misc]  # Serve awaits it
+        log_beside_serve()
         self._breakers = Breakers(config.breaker)
         self._write_s = config.gateway.write_timeout_s * WRITE_SHARE
         self._database = await open_database("ingestion", config.storage, self._breakers)

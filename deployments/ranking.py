@@ -18,6 +18,7 @@ from deployments.artifact_samples import artifact_samples
 from deployments.artifact_watch import artifact_status, watch_factors
 from deployments.options import INNER
 from deployments.replica_health import ReplicaHealth
+from deployments.replica_log import log_beside_serve
 from deployments.replica_metrics import export_replica
 from ranking.config import RankingConfig
 from ranking.rankers import FactorVersion, WeightedRanker
@@ -28,6 +29,7 @@ class RankingDeployment:
     """Holds the item factors, the current version and the one before; they are loaded off the request path."""
 
     async def __init__(self) -> None:  # type: ignore[misc]  # Serve awaits it
+        log_beside_serve()
         self._factors = await watch_factors(ArtifactStore.from_environment())
         self._config = RankingConfig()
         self._health = ReplicaHealth()

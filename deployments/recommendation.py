@@ -18,6 +18,7 @@ from deployments.config import GraphConfig
 from deployments.options import INNER
 from deployments.replica import most_replicas
 from deployments.replica_health import ReplicaHealth
+from deployments.replica_log import log_beside_serve
 from deployments.store_metrics import export_stores
 from deployments.stores import open_cache, open_database
 from retrieval.recommendation import RecommendationRetrieval
@@ -31,6 +32,7 @@ class RecommendationDeployment:
     """Holds the factor model, the embedding index and the live catalogue; retrieves candidates only."""
 
     async def __init__(self, config: GraphConfig) -> None:  # type: ignore[misc]  # Serve awaits it
+        log_beside_serve()
         self._breakers = Breakers(config.breaker)
         store = ArtifactStore.from_environment()
         self._factors, self._embeddings = await asyncio.gather(watch_factors(store), watch_embeddings(store))

@@ -17,6 +17,7 @@ from deployments.config import GraphConfig
 from deployments.options import INNER
 from deployments.replica import most_replicas
 from deployments.replica_health import ReplicaHealth
+from deployments.replica_log import log_beside_serve
 from deployments.store_metrics import export_stores
 from deployments.stores import open_cache, open_database
 from retrieval.search import SearchRetrieval
@@ -30,6 +31,7 @@ class SearchDeployment:
     """Holds the embedding index, the live catalogue over it and a database pool; retrieves candidates only."""
 
     async def __init__(self, config: GraphConfig) -> None:  # type: ignore[misc]  # Serve awaits it
+        log_beside_serve()
         self._breakers = Breakers(config.breaker)
         self._database = await open_database("search", config.storage, self._breakers)
         self._cache = open_cache(self._breakers)
