@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from contracts.answers import Answer
+from contracts.deadline import Deadline
 from contracts.requests import ReadRequest, RecommendationRequest, SearchRequest
 from contracts.stages import Stage
 from contracts.versions import Versions
@@ -22,6 +23,10 @@ Compute = Callable[[], Awaitable[Answer]]
 
 # An answer that is cut off at the deadline takes a moment to be put together.
 GRACE_S = 0.25
+
+# What counting a user's events may take: seconds, and share of the request's time.
+EVENT_COUNT_S = 0.2
+EVENT_COUNT_SHARE = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +44,8 @@ class CachedReads:
     Args:
         cache: Holds answers; one without a server is fine.
         versions: The versions of an answer made now; None while they are not known.
-        event_count: How many events of a user an answer made now takes into account; may raise DatabaseUnavailable.
+        event_count: How many events of a user an answer made now takes into account, within so many seconds; may raise
+            DatabaseUnavailable.
     """
 
     def __init__(
@@ -47,7 +53,7 @@ class CachedReads:
         cache: Cache,
         *,
         versions: Callable[[], Versions | None],
-        event_count: Callable[[str], Awaitable[int]],
+        event_count: Callable[[str, float], Awaitable[int]],
     ) -> None:
         self._results = ResultCache(cache)
         self._versions = versions
@@ -73,20 +79,20 @@ class CachedReads:
             TimeoutError: the deadline passed while the answer was being made for another request.
             WorkAbandoned: this replica is shutting down.
         """
-        subject = await self._subject(request)
+        deadline = Deadline.in_seconds(request.timeout_ms / 1000)
+        subject = await self._subject(request, min(EVENT_COUNT_S, deadline.left_s(EVENT_COUNT_SHARE)))
         if not isinstance(subject, _Subject):
             return _with_cache(await compute(), not_requested("cache")), CacheOutcome("bypass", detail=subject)
         key = result_key(request, offset=offset, versions=subject.versions, event_count=subject.event_count)
-        timeout_s = request.timeout_ms / 1000
         # Only requests with the same deadline share work: one in a hurry must not give its cut-off answer to others.
         (answer, outcome), joined = await self._flights.do(
             (key, request.timeout_ms),
             lambda: self._found_or_made(key, subject, compute),
-            timeout_s=timeout_s + GRACE_S,
+            timeout_s=deadline.left_s() + GRACE_S,
         )
         return answer, replace(outcome, collapsed=joined and outcome.status == "miss")
 
-    async def _subject(self, request: SearchRequest | RecommendationRequest) -> _Subject | Detail:
+    async def _subject(self, request: SearchRequest | RecommendationRequest, event_count_s: float) -> _Subject | Detail:
         """What an answer depends on, or why that cannot be told or must not matter."""
         if request.consistency_token is not None:
             return "consistency-token"
@@ -95,7 +101,7 @@ class CachedReads:
             return "versions-unknown"
         user_id = personal_to(request)
         try:
-            return _Subject(versions, None if user_id is None else await self._event_count(user_id))
+            return _Subject(versions, None if user_id is None else await self._event_count(user_id, event_count_s))
         except DatabaseUnavailable:
             return "user-unread"
 

@@ -20,15 +20,15 @@ class GatewayConfig(BaseModel):
     How the gateway spends a request's time.
 
     Attributes:
-        retrieve_share: What retrieval may take of the time left.
+        retrieve_share: What retrieval may take of the time left; what stands in for it, half of what is then left.
         rank_share: What ranking may then take of the time left.
-        write_timeout_s: Seconds a write may take.
+        write_timeout_s: Seconds a write may take; ingestion undoes it a little earlier.
         impression_buffer: Most impressions waiting to be written; beyond them the oldest are dropped and counted.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    retrieve_share: Share = 0.7
+    retrieve_share: Share = 0.6
     rank_share: Share = 0.7
     write_timeout_s: Annotated[float, Field(gt=0, le=300)] = 30.0
     impression_buffer: Annotated[int, Field(ge=1)] = 10_000

@@ -53,7 +53,6 @@ from storage.errors import DatabaseUnavailable
 WARM_UP_S = 20.0
 SAMPLE_TIMEOUT_S = 2.0
 REPORT_TIMEOUT_S = 10.0
-EVENT_COUNT_TIMEOUT_S = 0.2
 
 
 @serve.deployment(name="gateway", **INGRESS)
@@ -236,8 +235,8 @@ class GatewayDeployment:
         known = self._deployed.current
         return self._epoch.versions(index=known.index, cf=known.cf, weights=known.weights, config=self._config.version)
 
-    async def _event_count(self, user_id: str) -> int:
-        return await event_count(self._database, user_id, timeout_s=EVENT_COUNT_TIMEOUT_S)
+    async def _event_count(self, user_id: str, timeout_s: float) -> int:
+        return await event_count(self._database, user_id, timeout_s=timeout_s)
 
     async def _write(self, method: str, argument: object) -> Any:  # noqa: ANN401 - the method's own answer
         """

@@ -58,7 +58,7 @@ def maker() -> Maker:
 def reads(
     cache: Cache, versions: Callable[[], Versions | None] = lambda: VERSIONS, events: int | Exception = 0
 ) -> CachedReads:
-    async def event_count(_: str) -> int:
+    async def event_count(*_: object) -> int:
         if isinstance(events, Exception):
             raise events
         return events
@@ -292,7 +292,7 @@ class TestWithTheDatabase:
         shop = CachedReads(
             cache,
             versions=lambda: watcher.versions(index=None, cf=None, weights="w1"),
-            event_count=lambda user_id: event_count(database, user_id, timeout_s=10),
+            event_count=lambda user_id, _: event_count(database, user_id, timeout_s=10),
         )
         return shop, watcher
 

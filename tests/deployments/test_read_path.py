@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from ray.exceptions import RayActorError
@@ -66,7 +66,7 @@ def handles(
     }
 
 
-async def nobody_did_anything(_: str) -> int:
+async def nobody_did_anything(*_: object) -> int:
     return 0
 
 
@@ -142,14 +142,6 @@ class TestSearched:
         assert (stages(answer)["profile"].status, stages(answer)["profile"].cause) == ("skipped", "unavailable")
         assert ids(answer)
 
-    async def test_without_search_there_is_nothing_to_show(
-        self, handles: dict[str, Handle], database: Database, cache: Cache
-    ) -> None:
-        handles["search"] = Handle("search", retrieve=hanging)
-        answer = await path(handles, database, cache).searched(SearchRequest(q="wine", timeout_ms=200), offset=0)
-        assert not answer.answered
-        assert answer.missed_deadline
-
     async def test_a_retriever_that_hangs_costs_its_stage_and_not_the_answer(
         self,
         handles: dict[str, Handle],
@@ -166,6 +158,94 @@ class TestSearched:
         answer = await path(handles, database, cache).searched(SearchRequest(q="wine", timeout_ms=5000), offset=0)
         assert (stages(answer)["keyword"].fallback, stages(answer)["keyword"].cause) == ("semantic", "timeout")
         assert ids(answer)
+
+
+class TestWithoutSearch:
+    @pytest.mark.parametrize(
+        ("mode", "semantic"),
+        [("hybrid", ("skipped", None)), ("semantic", ("fallback", "keyword"))],
+    )
+    async def test_the_gateway_searches_by_words(
+        self,
+        handles: dict[str, Handle],
+        database: Database,
+        cache: Cache,
+        mode: Literal["hybrid", "semantic"],
+        semantic: tuple[str, str | None],
+    ) -> None:
+        handles["search"] = Handle("search", retrieve=failing(RayActorError))
+        request = SearchRequest(q="red wine", user_id="drinker", mode=mode, timeout_ms=AMPLE_MS)
+        answer = await path(handles, database, cache).searched(request, offset=0)
+        assert {"p1", "p5"} <= set(ids(answer))
+        told = stages(answer)
+        assert (told["keyword"].status, told["keyword"].fallback) == ("fallback", "gateway")
+        assert (told["semantic"].status, told["semantic"].fallback) == semantic
+        assert {told["keyword"].cause, told["semantic"].cause} == {"unavailable"}
+        assert (told["rank"].status, told["profile"].cause) == ("ok", None)
+        assert answer.may_differ
+
+    async def test_a_search_by_words_alone_loses_nothing(
+        self, handles: dict[str, Handle], database: Database, cache: Cache
+    ) -> None:
+        request = SearchRequest(q="red", mode="keyword", price_max=3, timeout_ms=AMPLE_MS)
+        healthy = await path(handles, database, cache).searched(request, offset=0)
+        handles["search"] = Handle("search", retrieve=failing(RayActorError))
+        answer = await path(handles, database, cache).searched(request, offset=0)
+        assert answer.page == healthy.page
+        assert answer.degraded
+        assert not answer.may_differ
+
+    async def test_a_search_that_hangs_is_given_up_in_time_for_words(
+        self, handles: dict[str, Handle], database: Database, cache: Cache
+    ) -> None:
+        handles["search"] = Handle("search", retrieve=hanging)
+        answer = await path(handles, database, cache).searched(SearchRequest(q="wine", timeout_ms=3000), offset=0)
+        assert stages(answer)["semantic"].cause == "timeout"
+        assert ids(answer)
+
+    async def test_search_and_ranking_may_hang_both(
+        self, handles: dict[str, Handle], database: Database, cache: Cache
+    ) -> None:
+        handles |= {"search": Handle("search", retrieve=hanging), "ranking": Handle("ranking", rank=hanging)}
+        answer = await path(handles, database, cache).searched(SearchRequest(q="wine", timeout_ms=5000), offset=0)
+        assert {stages(answer)[name].cause for name in ("keyword", "semantic", "rank")} == {"timeout"}
+        assert ids(answer)[0] == "p2"
+        assert answer.products is not None
+
+    async def test_with_nothing_found_by_words_there_is_nothing_wrong_with_words(
+        self, handles: dict[str, Handle], database: Database, cache: Cache
+    ) -> None:
+        handles["search"] = Handle("search", retrieve=failing(RayActorError))
+        answer = await path(handles, database, cache).searched(
+            SearchRequest(q="xylophone", timeout_ms=AMPLE_MS), offset=0
+        )
+        assert answer.answered
+        assert ids(answer) == []
+        assert stages(answer)["keyword"].fallback == "gateway"
+
+    async def test_without_a_database_either_there_is_nothing_to_show(
+        self, handles: dict[str, Handle], broken_database: Database, cache: Cache
+    ) -> None:
+        handles["search"] = Handle("search", retrieve=failing(RayActorError))
+        answer = await path(handles, broken_database, cache).searched(
+            SearchRequest(q="wine", timeout_ms=AMPLE_MS), offset=0
+        )
+        assert not answer.answered
+        assert not answer.missed_deadline
+
+
+class TestOpenBreaker:
+    async def test_after_five_failures_the_deployment_is_passed_by(
+        self, handles: dict[str, Handle], database: Database, cache: Cache
+    ) -> None:
+        down = failing(RayActorError)
+        handles = {name: Handle(name, retrieve=down, profile=down, rank=down) for name in handles}
+        reads = path(handles, database, cache)
+        request = SearchRequest(q="wine", user_id="drinker", timeout_ms=AMPLE_MS)
+        answers = [await reads.searched(request, offset=0) for _ in range(6)]
+        causes = [{stages(answer)[name].cause for name in ("semantic", "profile", "rank")} for answer in answers]
+        assert causes == [{"unavailable"}] * 5 + [{"circuit_open"}]
+        assert ids(answers[-1])[0] == "p2"
 
 
 class TestRecommended:
