@@ -44,8 +44,8 @@ class Measurement:
     Attributes:
         fault: Its name.
         does: What was done.
-        reads: Reads between the fault and recovery.
-        degraded: Those answered with something that stands in.
+        reads: Reads from the fault until everything was there again.
+        degraded_share: Of those until recovery, how many were answered by something that stands in.
         errors_in_flight: Reads answered 5xx, or not at all, that had begun when the fault struck, or was not noticed.
         errors: Reads answered 5xx that began later.
         refused: Reads that nobody listened to, or whose connection broke, that began later.
@@ -56,8 +56,8 @@ class Measurement:
         noticed_s: From the fault to the first answer that says so.
         recovered_s: From the healing to the first of a row of answers as on a good day.
         restored_s: From the healing until every process was there again.
-        p50_ms: Of answered reads.
-        p95_ms: Of answered reads.
+        p50_ms: Of reads answered until recovery.
+        p95_ms: Of reads answered until recovery.
         writes: Batches of events acknowledged.
         writes_failed: Batches refused or not answered.
         acknowledged: Events acknowledged, from the beginning of the stream on.
@@ -70,7 +70,7 @@ class Measurement:
     fault: str
     does: str
     reads: int = 0
-    degraded: int = 0
+    degraded_share: float = 0.0
     errors_in_flight: int = 0
     errors: int = 0
     refused: int = 0
@@ -111,9 +111,10 @@ def measured(
         complaints: What was found wrong by other means.
     """
     everything = list(records)
-    until = moments.ended_s if moments.recovered_s is None else moments.recovered_s
-    window = [record for record in everything if record.ended_s > moments.struck_s and record.began_s < until]
+    window = [record for record in everything if record.ended_s > moments.struck_s]
     reads = [record for record in window if record.read]
+    lasted_until_s = moments.ended_s if moments.recovered_s is None else max(moments.recovered_s, moments.healed_s)
+    during = [record for record in reads if record.began_s < lasted_until_s]
     failed = [record for record in reads if record.server_error or record.broken]
     noticed_s = moments.struck_s + GRACE_S + fault.visible.unnoticed_s
     early = [record for record in failed if record.began_s <= noticed_s]
@@ -121,13 +122,13 @@ def measured(
     pairs = Counter(pair for record in reads for pair in set(record.pairs))
     posts = [record for record in window if not record.read]
     acknowledged = {event for record in everything for event in record.acknowledged}
-    answered = sorted(record.ms for record in reads if record.status == 200)  # noqa: PLR2004
+    answered = sorted(record.ms for record in during if record.status == 200)  # noqa: PLR2004
     said = [record.ended_s for record in reads if fault.visible.says.intersection(record.pairs)]
     found = Measurement(
         fault=fault.name,
         does=fault.does,
         reads=len(reads),
-        degraded=sum(record.degraded for record in reads),
+        degraded_share=round(sum(record.degraded for record in during) / max(1, len(during)), 4),
         errors_in_flight=len(early),
         errors=sum(record.server_error for record in late),
         refused=sum(record.broken in {"refused", "reset"} for record in late),

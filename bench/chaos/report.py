@@ -93,7 +93,7 @@ def _row(result: Measurement) -> tuple[str, ...]:
         f"{result.errors_in_flight} / {result.errors}",
         f"{result.refused}, {result.silent}",
         f"{result.gap_s:g} s" if result.gap_s else "-",
-        f"{result.degraded / max(1, result.reads):.0%}",
+        f"{result.degraded_share:.0%}",
         ", ".join(pair for pair, _ in shown) + (f" (+{more})" if more > 0 else "") or "-",
         _seconds(result.noticed_s),
         _seconds(result.recovered_s),

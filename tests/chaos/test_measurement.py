@@ -45,6 +45,9 @@ class TestMeasured:
         assert seen(records, Visible(errors="in flight")).violations == ()
         assert seen(records, Visible()).violations == ("1 reads in flight failed",)
 
+    def test_a_read_that_fails_after_recovery_while_processes_come_back_counts_too(self) -> None:
+        assert len(seen([search(101.0), search(112.5, status=503)], Visible()).violations) == 1
+
     @pytest.mark.parametrize("end", [{"status": 503}, {"status": None, "broken": "refused"}])
     def test_a_read_that_began_afterwards_may_not(self, end: dict[str, object]) -> None:
         record = replace(search(101.0), **end)  # type: ignore[arg-type]
@@ -62,7 +65,7 @@ class TestMeasured:
         visible = Visible(says=frozenset(RANK_DOWN))
         assert len(seen([search(101.0)], visible).violations) == 1
         found = seen([search(101.0), search(102.0, degraded=True, pairs=RANK_DOWN)], visible)
-        assert (found.violations, found.noticed_s, found.degraded) == ((), 2.1, 1)
+        assert (found.violations, found.noticed_s, found.degraded_share) == ((), 2.1, 0.5)
 
     def test_a_cause_that_nobody_foresaw_breaks_the_contract(self) -> None:
         found = seen([search(101.0, degraded=True, pairs=RANK_DOWN)], Visible())
