@@ -51,6 +51,9 @@ class RayCluster(RayNode):
         if self.haproxy is not None:
             shutil.rmtree(self.haproxy, ignore_errors=True)
             self.haproxy.mkdir(parents=True)
+            front = self.haproxy / "haproxy"
+            front.write_text(f'#!/bin/sh\nexec {self.python} -m cluster.haproxy_front "$@"\n')
+            front.chmod(0o755)
         super().start()
 
     def flags(self) -> tuple[str, ...]:

@@ -14,6 +14,21 @@ SERVE_PORTS = (
 )
 
 
+# How soon what is dead or frozen in front of the replicas is noticed; the same in production.
+NOTICING = {
+    # The proxy is checked each second; three failures in a row and it is replaced.
+    "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
+    "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "2",
+    # It may take longer to start: a busy machine would be given one after another, none of them ready in time.
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "15",
+    # One that is frozen is not waited for; the controller does nothing else meanwhile.
+    "RAY_SERVE_PROXY_GRACEFUL_SHUTDOWN_TIMEOUT_S": "1",
+    # A gateway that does not answer two checks within a second each gets no request until it answers one.
+    "RAY_SERVE_HAPROXY_HEALTH_CHECK_INTER": "1s",
+    "RAY_SERVE_HAPROXY_HEALTH_CHECK_RISE": "1",
+}
+
+
 def serve_settings(haproxy: Path, ports: Mapping[str, int]) -> dict[str, str]:
     """
     Return the variables of a serving node.
@@ -37,5 +52,7 @@ def serve_settings(haproxy: Path, ports: Mapping[str, int]) -> dict[str, str]:
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(haproxy),
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(haproxy / "state"),
         "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(haproxy / "metrics"),
+        "RAY_SERVE_HAPROXY_BINARY_PATH": str(haproxy / "haproxy"),
+        **NOTICING,
         **{name: str(ports[name]) for name in SERVE_PORTS},
     }

@@ -32,7 +32,7 @@ from deployments.impression_log import ImpressionLog, impression_of
 from deployments.options import INGRESS
 from deployments.read_path import ReadPath
 from deployments.replacements import Replacements, ReplacementWatch, deployments_of
-from deployments.replica import most_replicas
+from deployments.replica import being_deployed, most_replicas
 from deployments.replica_health import ReplicaHealth
 from deployments.replica_log import log_beside_serve
 from deployments.request_figures import RequestFigures
@@ -50,7 +50,9 @@ from retrieval.user_events import event_count
 from storage.breakers import Breakers
 from storage.errors import DatabaseUnavailable
 
+# While all is brought up the others come a little later; at any other time one that does not answer is down.
 WARM_UP_S = 20.0
+RESTART_S = 1.0
 SAMPLE_TIMEOUT_S = 2.0
 REPORT_TIMEOUT_S = 10.0
 
@@ -224,11 +226,14 @@ class GatewayDeployment:
         """
         Call each deployment once, so that no client waits for handles and connections to be made.
 
-        A deployment that does not come up holds the gateway back for a while, not for good.
+        A deployment that does not come up holds the gateway back for a while, not for good, and a gateway that replaces
+        another hardly at all.
         """
-        await asyncio.gather(*(self._health.status(part, timeout_s=WARM_UP_S) for part in self._health.parts))
+        timeout_s = WARM_UP_S if await being_deployed() else RESTART_S
+        await asyncio.gather(*(self._health.status(part, timeout_s=timeout_s) for part in self._health.parts))
         self._health.warn_of_connections()
-        await self._reads.searched(SearchRequest(q="warm up", user_id="nobody", timeout_ms=5000), offset=0)
+        timeout_ms = int(min(timeout_s, 5.0) * 1000)
+        await self._reads.searched(SearchRequest(q="warm up", user_id="nobody", timeout_ms=timeout_ms), offset=0)
 
     def _versions(self) -> Versions | None:
         """The versions of an answer made now; None while the catalogue's epoch is not known."""

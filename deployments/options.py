@@ -21,7 +21,13 @@ _COMMON: dict[str, Any] = {
 
 # The gateway refuses by itself what is too much (deployments/admission.py), with a problem document that Serve's own
 # answer is not. For that every request must reach it: HAProxy opens no more connections than these.
-INGRESS: dict[str, Any] = {**_COMMON, "max_ongoing_requests": 4096, "max_queued_requests": 4096}
+INGRESS: dict[str, Any] = {
+    **_COMMON,
+    # Serve finds by a check that a replica has died, and nothing stands in for the last gateway.
+    "health_check_period_s": 1,
+    "max_ongoing_requests": 4096,
+    "max_queued_requests": 4096,
+}
 INNER: dict[str, Any] = {
     **_COMMON,
     "max_ongoing_requests": 100,

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 
 from ray import serve
+from ray.serve.schema import ApplicationStatus
+
+STATUS_TIMEOUT_S = 2.0
 
 
 def most_replicas() -> int:
@@ -13,3 +17,22 @@ def most_replicas() -> int:
     scaling = deployment.autoscaling_config
     most = int((deployment.num_replicas if scaling is None else scaling.max_replicas) or 1)
     return most + math.ceil(most * deployment.max_surge_percent / 100)
+
+
+async def being_deployed() -> bool:
+    """
+    Return whether Serve is still bringing this one's application up.
+
+    A replica that starts at any other time replaces one or joins others. So it is taken to be when Serve cannot say.
+    """
+    try:
+        async with asyncio.timeout(STATUS_TIMEOUT_S):
+            application = await asyncio.to_thread(_application)
+    except Exception:  # noqa: BLE001 - whatever ails the controller, this replica starts
+        return False
+    return application is not None and application == ApplicationStatus.DEPLOYING
+
+
+def _application() -> ApplicationStatus | None:
+    found = serve.status().applications.get(serve.get_replica_context().app_name)
+    return None if found is None else found.status

