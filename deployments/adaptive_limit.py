@@ -37,7 +37,7 @@ class LimitRules:
     """
 
     floor: int = 1
-    first: int = 16
+    first: int = 4
     ceiling: int = 100
     target_s: float = 0.1
     tolerance: float = 3.0
@@ -73,7 +73,6 @@ LONGEST_WINDOWS = 5
 # Below this share of the target the limit grows, above the target it shrinks, between it stays.
 CALM = 0.8
 GROWTH = 0.1
-LEAP = 2.0
 MOST_SHRINKING = 0.5
 UNLOADED_ANSWERS = 5
 
@@ -103,7 +102,7 @@ class AdaptiveLimit:
         self._unloaded_s = 0.0
         self._measured_at = clock()
         self._measuring = False
-        self._in_vain = False
+        self._leaping = True
         self._waiting_windows = 0
         self.in_flight = 0
         self._begin(clock())
@@ -199,7 +198,7 @@ class AdaptiveLimit:
         before_s = self.target_s
         self._unloaded_s = median_s if math.isfinite(median_s) else 0.0
         self._measured_at = now
-        self._in_vain = self._in_vain or self.target_s > 2 * before_s
+        self._leaping = self._leaping or self.target_s > 2 * before_s
 
     def _must_measure(self, now: float) -> bool:
         raised = self._rules.tolerance * self._unloaded_s > self._rules.target_s
@@ -217,14 +216,11 @@ class AdaptiveLimit:
         factor = max(MOST_SHRINKING, self.target_s / observed_s)
         self._limit = max(float(self._rules.floor), min(self._limit, self._window.peak) * factor)
         self._since = now
-        self._in_vain = False
+        self._leaping = False
 
     def _grow(self) -> None:
-        """Grow where more was asked for, else back towards the first limit; in leaps where it had shrunk in vain."""
+        """Grow where more was asked for, else back to the first limit; in leaps until it shrinks for the first time."""
         rules = self._rules
-        self._in_vain = self._in_vain and self._limit < rules.first
-        if self._in_vain:
-            self._limit = min(float(rules.first), LEAP * self._limit)
-        else:
-            most = rules.ceiling if self._window.reached else rules.first
-            self._limit = max(self._limit, min(float(most), self._limit + max(1.0, GROWTH * self._limit)))
+        most = rules.ceiling if self._window.reached else rules.first
+        more = self._limit if self._leaping else max(1.0, GROWTH * self._limit)
+        self._limit = max(self._limit, min(float(most), self._limit + more))

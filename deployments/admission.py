@@ -40,7 +40,7 @@ class AdmissionConfig(BaseModel):
 
     read_target_ms: Annotated[float, Field(gt=0)] = 100.0
     least_reads: Annotated[int, Field(ge=1)] = 1
-    first_reads: Annotated[int, Field(ge=1)] = 16
+    first_reads: Annotated[int, Field(ge=1)] = 4
     most_reads: Annotated[int, Field(ge=1)] = 100
     most_writes: Annotated[int, Field(ge=1)] = 32
     most_bodies: Annotated[int, Field(ge=1)] = 64

@@ -91,7 +91,7 @@ class TestUnderLoad:
         simulation = Simulation(seed=seed)
         simulation.run(20, Conditions(rate=5 * CAPACITY))
         simulation.run(20, Conditions(rate=0.5 * CAPACITY))
-        assert all(one.limit >= 12 for one in simulation.limits)
+        assert all(one.limit >= 4 for one in simulation.limits)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -118,4 +118,4 @@ class TestUnderFaults:
         simulation.run(10, Conditions(rate=0.1 * CAPACITY))
         before = [one.limit for one in simulation.limits]
         simulation.run(1.5, Conditions(rate=0.1 * CAPACITY, slowness_s=0.7, patience_s=0.7))
-        assert [one.limit for one in simulation.limits] == before
+        assert all(one.limit >= limit for one, limit in zip(simulation.limits, before, strict=True))

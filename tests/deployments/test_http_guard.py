@@ -119,6 +119,7 @@ class TestReads:
             (200, b"keyword=timeout", 0, 1),
             (504, b"", 0, 1),
             (422, b"", 0, 0),
+            (503, b"keyword=circuit_open", 0, 0),
         ],
     )
     async def test_an_answer_that_waited_for_a_part_is_told_from_one_that_took_long(
