@@ -19,6 +19,7 @@ from contracts.consistency import PATTERN
 from contracts.requests import ReadRequest, RecommendationRequest, SearchRequest
 from contracts.text import Id
 from deployments.admission import Admission
+from deployments.http import paths  # noqa: F401 - what ":any" means
 from deployments.http.batches import JSON, LINES, batch_body, json_body, validated
 from deployments.http.bodies import answer_body, degraded_header
 from deployments.http.consistency import HEADER, PARAMETER, after_write
@@ -119,7 +120,7 @@ def _add_products(app: FastAPI, shop: Shop) -> None:
     no_query = [Depends(_no_query)]
 
     @app.get(
-        "/v1/products/{product_id:path}", summary="Read a product", tags=["products"], responses=NOT_FOUND | PROBLEMS
+        "/v1/products/{product_id:any}", summary="Read a product", tags=["products"], responses=NOT_FOUND | PROBLEMS
     )
     async def product(product_id: Id, _: Annotated[NoQuery, Query()]) -> Response:
         found = await shop.product(product_id)
@@ -128,7 +129,7 @@ def _add_products(app: FastAPI, shop: Shop) -> None:
         return _json(dict(found))
 
     @app.put(
-        "/v1/products/{product_id:path}",
+        "/v1/products/{product_id:any}",
         summary="Write a product",
         dependencies=no_query,
         openapi_extra=_body(ProductWrite),
@@ -163,7 +164,7 @@ def _add_products(app: FastAPI, shop: Shop) -> None:
         return _json(body, token=done.token)
 
     @app.delete(
-        "/v1/products/{product_id:path}", summary="Delete a product", dependencies=no_query, status_code=204,
+        "/v1/products/{product_id:any}", summary="Delete a product", dependencies=no_query, status_code=204,
         tags=["products"], responses=NOT_FOUND | PROBLEMS | {204: {"headers": WRITE_HEADERS}},
     )  # fmt: skip
     async def delete_product(product_id: Id) -> Response:
