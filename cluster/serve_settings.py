@@ -18,13 +18,14 @@ SERVE_PORTS = (
 NOTICING = {
     # The proxy is checked each second; three failures in a row and it is replaced.
     "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
-    "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "2",
+    "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "3",
     # It may take longer to start: a busy machine would be given one after another, none of them ready in time.
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "15",
     # One that is frozen is not waited for; the controller does nothing else meanwhile.
     "RAY_SERVE_PROXY_GRACEFUL_SHUTDOWN_TIMEOUT_S": "1",
-    # A gateway that does not answer two checks within a second each gets no request until it answers one.
-    "RAY_SERVE_HAPROXY_HEALTH_CHECK_INTER": "1s",
+    # A gateway that does not answer two checks within two seconds each gets no request until it answers one. With less
+    # time one that is merely busy would be passed over, and the others would get its load.
+    "RAY_SERVE_HAPROXY_HEALTH_CHECK_INTER": "2s",
     "RAY_SERVE_HAPROXY_HEALTH_CHECK_RISE": "1",
 }
 
