@@ -15,7 +15,7 @@ from tests.artifacts.conftest import Publish
 from tests.artifacts.test_store import flip_a_bit, version_directory
 
 KIND: ArtifactKind = "collaborative"
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 
 
 def note(directory: Path, manifest: Manifest) -> str:

@@ -13,7 +13,7 @@ from cluster.state_directory import StateDirectory
 
 LOST = ServingArtifacts(unusable={"embeddings": "artifact_corrupt"})
 WELL = ServingArtifacts(usable={"embeddings", "collaborative"})
-GIVE_UP_S = 30.0
+GIVE_UP_S = 120.0
 
 
 class Shop:
