@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from itertools import takewhile
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -14,7 +15,7 @@ from storage.config import BreakerConfig
 from storage.errors import CircuitOpen
 
 RULES = BreakerConfig()
-SHORT = BreakerConfig(window_s=4, minimum_volume=6, consecutive=4, open_s=3, half_open_share=0.25, probes_to_close=2)
+SHORT = BreakerConfig(window_s=4, minimum_volume=6, consecutive=3, open_s=3, half_open_share=0.25, probes_to_close=2)
 
 
 class Clock:
@@ -344,9 +345,9 @@ class RandomHistories(RuleBasedStateMachine):
         told=st.sampled_from(["succeeded", "failed", "failed", "timed_out", "released"]),
     )
     def calls_end(self, data: st.DataObject, calls: int, told: str) -> None:
-        newest = st.just(len(self.permits) - 1)
         for _ in range(calls):
-            self.call_ends(data.draw(newest | st.integers(0, len(self.permits) - 1)), told)
+            waiting = [index for index in range(len(self.permits)) if index not in self.told]
+            self.call_ends(data.draw(st.sampled_from(waiting or [0]) | st.integers(0, len(self.permits) - 1)), told)
 
     def call_ends(self, index: int, told: str) -> None:
         permit, stretch, began_at = self.permits[index]
@@ -357,6 +358,12 @@ class RandomHistories(RuleBasedStateMachine):
         hasty = told == "timed_out" and self.clock.now - began_at < self.config.least_wait_s
         if told != "released" and not hasty:
             self.naive.outcome(stretch, ok=told == "succeeded", now=self.clock.now)
+
+    @rule()
+    def it_fails_until_it_opens(self) -> None:
+        while self.breaker.state == "closed":
+            self.calls_begin(1)
+            self.call_ends(len(self.permits) - 1, "failed")
 
     @rule(calls=st.integers(1, 25), told=st.lists(st.booleans(), min_size=1, max_size=5))
     def calls_come_and_go(self, calls: int, told: list[bool]) -> None:
@@ -383,3 +390,33 @@ class RandomHistories(RuleBasedStateMachine):
 
 
 TestRandomHistories = RandomHistories.TestCase
+
+
+OUTCOMES = ["succeeded", "succeeded", "failed", "timed_out", "released"]
+
+
+class TestLongHistories:
+    @pytest.mark.parametrize("rules", [SHORT, RULES], ids=["short", "default"])
+    @pytest.mark.parametrize("seed", range(5))
+    def test_both_say_the_same_after_each_of_many_steps(self, seed: int, rules: BreakerConfig) -> None:
+        random = Random(seed)  # noqa: S311 - nothing secret
+        history = RandomHistories()
+        history.begin(rules=rules, start=random.random())
+        for _ in range(1500):
+            action = random.choices(["time", "begin", "end", "told again", "check", "fail"], [20, 25, 45, 3, 5, 2])[0]
+            waiting = sorted(set(range(len(history.permits))) - history.told)
+            if action == "time":
+                history.time_passes(random.choice([0.0, 0.125, 0.5, 1.0, 3.0, rules.open_s / 2]))
+            elif action == "begin":
+                history.calls_begin(random.randint(1, 12))
+            elif action == "end" and waiting:
+                for index in random.sample(waiting, min(len(waiting), random.randint(1, 8))):
+                    history.call_ends(index, random.choice(OUTCOMES))
+            elif action == "told again" and history.told:
+                history.call_ends(random.choice(sorted(history.told)), random.choice(["succeeded", "failed"]))
+            elif action == "check":
+                history.it_is_checked_in_the_background(random.random() < 0.8)
+            elif action == "fail":
+                history.it_fails_until_it_opens()
+            history.both_say_the_same()
+        assert {change.after for change in history.changes} == {"open", "half_open", "closed"}
