@@ -39,9 +39,17 @@ class Reader(Protocol):
 
 @dataclass(slots=True)
 class Counts:
-    """How many keys of one purpose were carried over, and how many deleted."""
+    """
+    What became of the keys of one purpose.
+
+    Attributes:
+        carried: True still, and in use again.
+        superseded: True still, and deleted because the same is kept already in the epoch in force.
+        deleted: No longer true, or not to be verified.
+    """
 
     carried: int = 0
+    superseded: int = 0
     deleted: int = 0
 
 
@@ -69,11 +77,13 @@ async def verify(
         true = await _true_still(batch, database)
         for purpose in {_purpose(key) for key in batch}:
             tally = counts.setdefault(purpose, Counts())
-            carried = await former.carry([key for key in true if _purpose(key) == purpose])
-            # Those that were carried over have another name now.
-            deleted = await former.delete([key for key in batch if _purpose(key) == purpose])
+            confirmed = [key for key in true if _purpose(key) == purpose]
+            carried = await former.carry(confirmed)
+            superseded = await former.delete(confirmed)
             tally.carried += carried
-            tally.deleted += deleted
+            tally.superseded += superseded
+            # Those that are gone by now are not counted.
+            tally.deleted += await former.delete([key for key in batch if _purpose(key) == purpose])
         seen += len(batch)
         told(seen)
     return counts
@@ -172,9 +182,12 @@ def _redis_url(settings: StorageSettings) -> str:
 
 def described(epoch: str, counts: Mapping[str, Counts]) -> list[str]:
     """Return what was done, in lines."""
-    if not any(tally.carried or tally.deleted for tally in counts.values()):
+    if not counts:
         return [f"Former epochs have left nothing; {epoch} is in force."]
-    lines = [f"{name}: {tally.carried} carried over, {tally.deleted} deleted" for name, tally in sorted(counts.items())]
+    lines = [
+        f"{name}: {tally.carried} carried over, {tally.superseded} kept anew already, {tally.deleted} deleted"
+        for name, tally in sorted(counts.items())
+    ]
     return [*lines, f"What is true still is in use again, in {epoch}."]
 
 

@@ -37,7 +37,8 @@ def verify(state_dir: StateDir = None, as_json: AsJson = False) -> None:
     with output.step("cache verify") as progress:
         done = _verified({**os.environ, **_servers(output, state_dir)}, progress)
     for name, counts in sorted(done["purposes"].items()):
-        output.tell(f"  {name}: {counts['carried']} carried over, {counts['deleted']} deleted")
+        carried, superseded, deleted = counts["carried"], counts["superseded"], counts["deleted"]
+        output.tell(f"  {name}: {carried} carried over, {superseded} kept anew already, {deleted} deleted")
     if not done["purposes"]:
         output.tell("  nothing was left from before; there was nothing to do")
     output.answer(done)

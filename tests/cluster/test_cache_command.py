@@ -44,7 +44,7 @@ class TestCacheVerify:
         asyncio.run(leave_one_result(servers.redis_url))
         done = verify(tmp_path, "--json", **settings)
         assert done.returncode == 0, done.stderr
-        assert json.loads(done.stdout)["purposes"] == {"results": {"carried": 0, "deleted": 1}}
+        assert json.loads(done.stdout)["purposes"] == {"results": {"carried": 0, "superseded": 0, "deleted": 1}}
         again = verify(tmp_path, **settings)
         assert again.returncode == 0
         assert "nothing was left from before" in again.stderr

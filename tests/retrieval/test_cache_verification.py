@@ -152,7 +152,7 @@ class TestVerify:
         await site.lose_redis()
         await site.cache.set_many({"popularity:pop-1:p1": b"0.25"}, 60)
         async with former_keys(servers.redis_url) as former:
-            assert (await site.verify(former))["popularity"] == Counts(carried=4, deleted=1)
+            assert (await site.verify(former))["popularity"] == Counts(carried=4, superseded=1)
         assert await site.cache.get_many(["popularity:pop-1:p1"]) == [b"0.25"]
 
     async def test_keys_of_the_epoch_in_force_are_left_alone(self, site: Site, servers: Servers) -> None:
@@ -209,7 +209,7 @@ class TestTheCommand:
         assert done.returncode == 0, done.stderr
         report = json.loads(done.stdout)
         assert report["key_epoch"] == site.cache.key_epoch
-        assert report["purposes"]["attributes"] == {"carried": 4, "deleted": 0}
+        assert report["purposes"]["attributes"] == {"carried": 4, "superseded": 0, "deleted": 0}
         again = self.run(SHORTLIST_DATABASE_URL=database_url, SHORTLIST_REDIS_URL=servers.redis_url)
         assert json.loads(again.stdout)["purposes"] == {}
 
