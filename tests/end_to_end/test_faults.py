@@ -18,6 +18,7 @@ pytestmark = pytest.mark.stack
 PAST_THE_CACHE = {"X-Consistency-Token": "1-0/1"}
 SEARCH = {"q": "star wars", "user_id": "1", "timeout_ms": "5000"}
 READ_BY_ALL = ("search", "recommendation", "ranking")
+A_LOADED_MACHINE_MS = 2000
 
 
 def pids(stack: Stack, deployment: str) -> list[int]:
@@ -86,6 +87,28 @@ class TestOneReplicaFrozen:
             with suppress(ProcessLookupError):
                 os.kill(frozen, signal.SIGCONT)
         assert wait_until(lambda: len(pids(stack, deployment)) == 2, timeout_s=180)
+
+
+class TestAllReplicasFrozen:
+    @pytest.mark.parametrize("deployment", READ_BY_ALL)
+    def test_an_answer_comes_within_its_deadline(self, client: httpx.Client, stack: Stack, deployment: str) -> None:
+        """Fewer reads than open a breaker, so that nothing has to be waited for afterwards."""
+        assert wait_until(lambda: is_healthy(client), timeout_s=120)
+        frozen = pids(stack, deployment)
+        for pid in frozen:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            for _ in range(3):
+                response = client.get("/v1/search", params=SEARCH, headers=PAST_THE_CACHE)
+                assert response.status_code == 200, response.text
+                assert response.json()["hits"]
+                assert "timeout" in response.headers["x-degraded"]
+                assert response.json()["took_ms"] < float(SEARCH["timeout_ms"]) + A_LOADED_MACHINE_MS
+        finally:
+            for pid in frozen:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+        assert wait_until(lambda: is_healthy(client), timeout_s=180)
 
 
 class TestSearchDown:
