@@ -16,8 +16,6 @@ from deployments.http.schemas import EventsWritten, ProblemBody, ReadBody
 
 OK = 200
 ACCEPTED = 202
-# What may be answered by the proxy itself, which speaks HTML: nobody is there to answer for it.
-PROXY_STATUSES = frozenset({502, 503, 504})
 JSON_TYPE = "application/json"
 
 Body = TypeVar("Body", bound=BaseModel)
@@ -68,8 +66,7 @@ def problem_verdict(status: int, headers: Mapping[str, str], body: bytes) -> Ver
     """The verdict on an answer that is an error."""
     content_type = headers.get("Content-Type", "").partition(";")[0]
     if content_type != MEDIA_TYPE:
-        expected = status in PROXY_STATUSES
-        return Verdict(code="proxy", faults=() if expected else (f"{status} is {content_type or 'without a type'}",))
+        return Verdict(code="proxy", faults=(f"{status} is {content_type or 'without a type'}, no problem document",))
     try:
         problem = ProblemBody.model_validate_json(body)
     except ValidationError as error:

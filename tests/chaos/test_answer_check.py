@@ -99,14 +99,11 @@ class TestReadVerdict:
             (504, PROBLEM, problem(504, retryable=False)),
             (429, {"Content-Type": "text/plain"}, b"busy"),
             (200, {"Content-Type": "text/html"}, b"<html>"),
+            (502, {"Content-Type": "text/html"}, b"<html>"),
         ],
     )
     def test_a_problem_that_is_none_is_found(self, status: int, headers: dict[str, str], body: bytes) -> None:
         assert read_verdict(status, headers, body).faults
-
-    def test_the_proxy_may_answer_for_one_that_is_gone(self) -> None:
-        verdict = read_verdict(502, {"Content-Type": "text/html"}, b"<html>")
-        assert (verdict.faults, verdict.code) == ((), "proxy")
 
 
 class TestEventsVerdict:
