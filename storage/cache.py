@@ -15,6 +15,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeout
 
+from contracts.deadline import time_left_s
 from storage.breakers import Breakers
 from storage.circuit_breaker import Transition
 from storage.errors import CacheShunned, CacheUnavailable
@@ -25,6 +26,9 @@ Result = TypeVar("Result")
 Purpose = Literal["results", "features", "popularity", "popular_lists", "attributes"]
 
 TIMEOUT_S = 0.2
+LEAST_S = 0.1
+SHARE = 0.5
+"""What a call may take of the time that its caller has left, so that something is left for doing without the cache."""
 PING_PERIOD_S = 1.0
 """Between two looks at a server whose breaker is half open, so that it closes without traffic too."""
 
@@ -75,7 +79,8 @@ class Cache:
 
     Args:
         redis_url: ``unix:///run/dir/valkey.sock``, ``redis://host:6379/0`` or None.
-        timeout_s: Most seconds for one call, connecting included.
+        timeout_s: Most seconds for one call, connecting included. Within a `time_limit` at most half of the time left,
+            but 0.1 s at least: a server that cannot answer in that hangs.
         breakers: Those of the process; None: a breaker of its own.
 
     Attributes:
@@ -210,7 +215,9 @@ class Cache:
             raise _unavailable(error) from error
 
     async def _in_time(self, command: Awaitable[Result]) -> Result:
-        async with asyncio.timeout(self._timeout_s):
+        left_s = time_left_s()
+        timeout_s = self._timeout_s if left_s is None else min(self._timeout_s, max(LEAST_S, left_s * SHARE))
+        async with asyncio.timeout(timeout_s):
             return await command
 
     def _watch(self, change: Transition) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from cluster.valkey import ValkeyServer
+from contracts.deadline import time_left_s, time_limit
 from storage.breakers import Breakers
 from storage.cache import Cache
 from storage.config import BreakerConfig
@@ -111,6 +112,19 @@ class TestFailures:
         await patient.set_many({"k": b"v"}, 60)
         assert await patient.get_many(["k"]) == [b"v"]
         await patient.close()
+        await cache.close()
+
+    async def test_a_frozen_server_leaves_its_caller_half_of_the_time(self, valkey: ValkeyServer) -> None:
+        assert valkey.process is not None
+        cache = Cache(valkey.url, timeout_s=60)
+        os.kill(valkey.process.pid, signal.SIGSTOP)
+        async with time_limit(4):
+            with pytest.raises(CacheUnavailable):
+                await cache.get_many(["k"])
+            left_s = time_left_s()
+        os.kill(valkey.process.pid, signal.SIGCONT)
+        assert left_s is not None
+        assert left_s > 0
         await cache.close()
 
     async def test_a_server_without_memory_still_answers(self, valkey: ValkeyServer) -> None:
