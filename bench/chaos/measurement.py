@@ -12,7 +12,7 @@ from bench.chaos.record import Pair, Record
 
 # A kill is over a moment after it was begun.
 GRACE_S = 0.25
-# What a busy machine may add: deadlines that are missed for want of a processor.
+# What a busy machine may add for want of a processor: deadlines that are missed, reads that are shed.
 NOISE_SHARE = 0.02
 
 
@@ -50,6 +50,7 @@ class Measurement:
         errors: Reads answered 5xx that began later.
         refused: Reads that nobody listened to, or whose connection broke, that began later.
         silent: Reads that were not answered before the client gave up.
+        shed: Reads refused with 429, as if there were too many.
         gap_s: The longest time without any answered read, where reads failed.
         pairs: Degrading pairs and how many answers carried each.
         strange: Those of them that the contract does not foresee.
@@ -75,6 +76,7 @@ class Measurement:
     errors: int = 0
     refused: int = 0
     silent: int = 0
+    shed: int = 0
     gap_s: float = 0.0
     pairs: Mapping[str, int] = field(default_factory=dict)
     strange: Mapping[str, int] = field(default_factory=dict)
@@ -133,6 +135,7 @@ def measured(
         errors=sum(record.server_error for record in late),
         refused=sum(record.broken in {"refused", "reset"} for record in late),
         silent=sum(record.broken == "silent" for record in late),
+        shed=sum(record.shed for record in reads),
         gap_s=round(_longest_gap(reads, moments.struck_s), 1) if failed else 0.0,
         pairs={_word(pair): times for pair, times in pairs.most_common()},
         strange={_word(pair): times for pair, times in pairs.most_common() if pair not in fault.visible.pairs},
@@ -161,6 +164,8 @@ def _violations(
         wrong.append(f"{len(late)} reads failed that began afterwards: {_ends(late)}")
     if fault.visible.errors == "until it is back" and found.gap_s > fault.visible.outage_s:
         wrong.append(f"no answer for {found.gap_s} s, at most {fault.visible.outage_s:g} s allowed")
+    if fault.visible.errors != "until it is back" and found.shed > NOISE_SHARE * found.reads:
+        wrong.append(f"{found.shed} reads were shed though there were no more of them")
     if fault.visible.says and found.noticed_s is None:
         wrong.append(f"no answer says {' or '.join(sorted(map(_word, fault.visible.says)))}")
     if sum(found.strange.values()) > NOISE_SHARE * found.reads:

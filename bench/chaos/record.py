@@ -13,6 +13,7 @@ Pair = tuple[str, str]
 
 READS: frozenset[str] = frozenset({"search", "recommend"})
 SERVER_ERROR = 500
+TOO_MANY = 429
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,11 @@ class Record:
     def server_error(self) -> bool:
         """Whether the answer was a 5xx."""
         return self.status is not None and self.status >= SERVER_ERROR
+
+    @property
+    def shed(self) -> bool:
+        """Whether it was refused for lack of capacity."""
+        return self.status == TOO_MANY
 
     @property
     def ms(self) -> float:

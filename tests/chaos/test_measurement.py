@@ -53,6 +53,10 @@ class TestMeasured:
         record = replace(search(101.0), **end)  # type: ignore[arg-type]
         assert len(seen([record, search(102.0)], Visible(errors="in flight")).violations) == 1
 
+    def test_reads_that_are_shed_though_there_are_no_more_of_them_break_it(self) -> None:
+        found = seen([search(101.0), search(102.0, status=429)], Visible())
+        assert found.violations == ("1 reads were shed though there were no more of them",)
+
     def test_where_nobody_is_left_to_answer_the_time_until_somebody_does_counts(self) -> None:
         refused = search(101.0, status=None, broken="refused")
         records = [search(99.0), refused, search(103.4)]
