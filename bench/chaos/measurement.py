@@ -157,15 +157,7 @@ def measured(
 def _violations(
     fault: Fault, found: Measurement, late: Sequence[Record], posts: Sequence[Record], moments: Moments
 ) -> list[str]:
-    wrong = []
-    if fault.visible.errors == "none" and found.errors_in_flight:
-        wrong.append(f"{found.errors_in_flight} reads in flight failed")
-    if fault.visible.errors != "until it is back" and late:
-        wrong.append(f"{len(late)} reads failed that began afterwards: {_ends(late)}")
-    if fault.visible.errors == "until it is back" and found.gap_s > fault.visible.outage_s:
-        wrong.append(f"no answer for {found.gap_s} s, at most {fault.visible.outage_s:g} s allowed")
-    if fault.visible.errors != "until it is back" and found.shed > NOISE_SHARE * found.reads:
-        wrong.append(f"{found.shed} reads were shed though there were no more of them")
+    wrong = _failed_reads(fault, found, late)
     if fault.visible.says and found.noticed_s is None:
         wrong.append(f"no answer says {' or '.join(sorted(map(_word, fault.visible.says)))}")
     if sum(found.strange.values()) > NOISE_SHARE * found.reads:
@@ -180,6 +172,21 @@ def _violations(
         wrong.append("the answers did not recover in time")
     if found.restored_s is None:
         wrong.append("the processes did not all come back in time")
+    return wrong
+
+
+def _failed_reads(fault: Fault, found: Measurement, late: Sequence[Record]) -> list[str]:
+    wrong = []
+    if fault.visible.errors == "until it is back":
+        if found.gap_s > fault.visible.outage_s:
+            wrong.append(f"no answer for {found.gap_s} s, at most {fault.visible.outage_s:g} s allowed")
+        return wrong
+    if fault.visible.errors == "none" and found.errors_in_flight:
+        wrong.append(f"{found.errors_in_flight} reads in flight failed")
+    if late:
+        wrong.append(f"{len(late)} reads failed that began afterwards: {_ends(late)}")
+    if found.shed > NOISE_SHARE * found.reads:
+        wrong.append(f"{found.shed} reads were shed though there were no more of them")
     return wrong
 
 
