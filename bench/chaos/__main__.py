@@ -27,6 +27,7 @@ from bench.chaos.campaign import RandomRun, matrix, random_run
 from bench.chaos.experiment import Patience, wait_well
 from bench.chaos.fault import Fault
 from bench.chaos.faults import BY_NAME, FAULTS, PAIRS, RANDOM, both
+from bench.chaos.measurement import Measurement
 from bench.chaos.own_stack import own_stack
 from bench.chaos.report import baseline, head, line, random_report, violations
 from bench.chaos.stream import Stream, StreamOptions
@@ -76,10 +77,19 @@ def _matrix(flags: argparse.Namespace, faults: Sequence[Fault], subject: Subject
     print(head(), flush=True)
     print(line(baseline(stream.answers.read())), flush=True)
     patience = Patience(least_s=flags.least, recovery_s=flags.recovery)
-    results = matrix(faults, subject, stream, patience, follow=lambda result: print(line(result), flush=True))
-    print(f"\n{violations(results)}")
-    if flags.json:
-        flags.json.write_text(json.dumps([asdict(result) for result in results], indent=1))
+    results: list[Measurement] = []
+
+    def follow(result: Measurement) -> None:
+        results.append(result)
+        print(line(result), flush=True)
+
+    try:
+        matrix(faults, subject, stream, patience, follow=follow)
+    finally:
+        # Also of a run that is ended before.
+        print(f"\n{violations(results)}", flush=True)
+        if flags.json:
+            flags.json.write_text(json.dumps([asdict(result) for result in results], indent=1))
     return 1 if any(result.violations for result in results) else 0
 
 

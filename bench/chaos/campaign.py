@@ -33,29 +33,19 @@ def matrix(
     patience: Patience,
     *,
     follow: Callable[[Measurement], None],
-) -> list[Measurement]:
+) -> None:
     """
-    Do each of *faults*, those of one setup together, and return what was seen of each in that order.
+    Do each of *faults*, those of one setup together.
 
     Args:
-        follow: Called with each result as it is there.
+        follow: Called with what was seen of each.
     """
-    results = []
     for setup, group in itertools.groupby(sorted(faults, key=lambda fault: repr(fault.setup)), lambda each: each.setup):
-        with ExitStack() as stack:
-            try:
-                stack.enter_context(subject.configured(setup))
-            except CannotBeDone as reason:
-                skipped = [Measurement(fault.name, fault.does, skipped=str(reason)) for fault in group]
-                results += skipped
-                continue
+        with subject.configured(setup):
             for fault in group:
                 if wait_well(stream, since_s=time.monotonic(), timeout_s=WELL_TIMEOUT_S) is None:
                     log.warning("%s begins though the answers are not as on a good day", fault.name)
-                result = experiment(fault, subject, stream, patience)
-                results.append(result)
-                follow(result)
-    return results
+                follow(experiment(fault, subject, stream, patience))
 
 
 @dataclass(frozen=True)

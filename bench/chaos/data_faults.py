@@ -26,24 +26,29 @@ LAPSED_S = 8.0
 
 
 def corrupted(kind: str, file: str, *, restarting: Sequence[str]) -> Inject:
-    """One bit of a file of the active version flipped, and every replica that holds it started anew."""
+    """
+    One bit of a file flipped in every version, and every replica that holds one started anew: none can step in.
+
+    A version that is trained meanwhile is sound, and is taken up.
+    """
 
     @contextlib.contextmanager
     def inject(subject: Subject) -> Iterator[None]:
-        path = _active(subject, kind) / file
-        if not path.exists():
-            raise CannotBeDone(f"{path} does not exist")
+        paths = sorted((subject.state.artifacts / kind).glob(f"2*/{file}"))
+        if not paths:
+            raise CannotBeDone(f"No version of {kind} has a {file}")
+        contents = {path: path.read_bytes() for path in paths}
         pids = [pid for name in restarting for pid in subject.replicas(name)]
-        content = path.read_bytes()
         try:
-            _flip(path)
+            for path in paths:
+                _flip(path)
             subject.strike()
             kill(pids)
             yield
         finally:
-            # A version that was rebuilt meanwhile is left as it is.
-            if path.exists():
-                path.write_bytes(content)
+            for path, content in contents.items():
+                if path.exists():
+                    path.write_bytes(content)
 
     return inject
 

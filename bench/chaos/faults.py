@@ -100,7 +100,9 @@ def _databases(subject: Subject) -> list[int]:
 
 def _corrupt(kind: str, file: str, restarting: Sequence[str], visible: Visible) -> Fault:
     name = f"corrupt-{file.partition('.')[0].replace('_', '-')}"
-    does = f"one bit of {kind}/{file} flipped, every replica of {' and '.join(restarting)} started anew"
+    does = (
+        f"one bit of {kind}/{file} flipped in every version, every replica of {' and '.join(restarting)} started anew"
+    )
     return Fault(name, does, corrupted(kind, file, restarting=restarting), visible, "artifact", hold_s=90.0)
 
 
