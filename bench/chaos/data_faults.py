@@ -48,7 +48,7 @@ def corrupted(kind: str, file: str, *, restarting: Sequence[str]) -> Inject:
         finally:
             for path, content in contents.items():
                 if path.exists():
-                    path.write_bytes(content)
+                    _replace(path, content)
 
     return inject
 
@@ -99,6 +99,7 @@ def artifact_disk_full(subject: Subject) -> Iterator[None]:
     """
     with _small_disk_over(subject.state.artifacts) as fill:
         active = _active(subject, "popularity")
+        before = _versions(active.parent)
         fill()
         subject.strike()
         done = _shortlist(subject, "train", "popularity")
@@ -108,9 +109,8 @@ def artifact_disk_full(subject: Subject) -> Iterator[None]:
             subject.complain(f"training does not say what is wrong: {done.stderr[-200:]!r}")
         if _active(subject, "popularity") != active:
             subject.complain("the active version changed")
-        versions = [path for path in active.parent.iterdir() if (path / "manifest.json").exists()]
-        if versions != [active]:
-            subject.complain(f"half a version is visible: {[path.name for path in versions]}")
+        if added := _versions(active.parent) - before:
+            subject.complain(f"half a version is visible: {sorted(added)}")
         yield
 
 
@@ -143,6 +143,10 @@ def cache_missed_a_deletion(subject: Subject) -> Iterator[None]:
 def _active(subject: Subject, kind: str) -> Path:
     directory = subject.state.artifacts / kind
     return directory / (directory / "ACTIVE").read_text().strip()
+
+
+def _versions(directory: Path) -> set[str]:
+    return {path.parent.name for path in directory.glob("*/manifest.json")}
 
 
 def _flip(path: Path) -> None:
