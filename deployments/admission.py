@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import Annotated, Literal, Self
+from contextlib import contextmanager
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from deployments.adaptive_limit import AdaptiveLimit, LimitRules
+from deployments.burst_queue import BurstQueue
 from deployments.metrics import Sample
 
-Lane = Literal["reads", "writes"]
-Reason = Literal["reads", "writes", "bodies", "body_bytes"]
+Lane = Literal["reads", "writes", "pages"]
+Reason = Literal["reads", "writes", "pages", "bodies", "body_bytes"]
 
 # Large bodies leave this share of the bytes to small ones, so that a few imports do not hold up every event.
 LARGE_BODY = 256 * 1024
@@ -29,7 +31,10 @@ class AdmissionConfig(BaseModel):
         least_reads: Reads at once that are always taken.
         first_reads: Reads at once before anything was measured, and when nothing presses.
         most_reads: Most reads at once, however quick they are.
+        most_waiting_reads: Most reads of a burst that wait for room.
+        longest_wait_ms: The longest that one of them waits; it is part of the time that the request has.
         most_writes: Most writes at once.
+        most_pages: Most files of the playground and of the API's documentation at once.
         most_bodies: Most request bodies being received at once.
         max_body_bytes: Largest request body.
         body_bytes: Most bytes of bodies at once, from their announcement until the answer.
@@ -42,7 +47,10 @@ class AdmissionConfig(BaseModel):
     least_reads: Annotated[int, Field(ge=1)] = 1
     first_reads: Annotated[int, Field(ge=1)] = 4
     most_reads: Annotated[int, Field(ge=1)] = 100
+    most_waiting_reads: Annotated[int, Field(ge=0)] = 32
+    longest_wait_ms: Annotated[float, Field(ge=0, le=1000)] = 250.0
     most_writes: Annotated[int, Field(ge=1)] = 32
+    most_pages: Annotated[int, Field(ge=1)] = 32
     most_bodies: Annotated[int, Field(ge=1)] = 64
     max_body_bytes: Annotated[int, Field(ge=1024)] = 10 * 1024 * 1024
     body_bytes: Annotated[int, Field(ge=1024)] = 32 * 1024 * 1024
@@ -80,15 +88,17 @@ class Admission:
 
     def __init__(self, config: AdmissionConfig) -> None:
         self.config = config
-        self.reads = AdaptiveLimit(
-            LimitRules(
-                floor=config.least_reads,
-                first=config.first_reads,
-                ceiling=config.most_reads,
-                target_s=config.read_target_ms / 1000,
-            )
+        rules = LimitRules(
+            floor=config.least_reads,
+            first=config.first_reads,
+            ceiling=config.most_reads,
+            target_s=config.read_target_ms / 1000,
         )
-        self.writes = 0
+        self.reads = BurstQueue(
+            AdaptiveLimit(rules), most=config.most_waiting_reads, longest_s=config.longest_wait_ms / 1000
+        )
+        self._most = {"writes": config.most_writes, "pages": config.most_pages}
+        self.at_work: Counter[Lane] = Counter()
         self.bodies = 0
         self.body_bytes = 0
         self.shed: Counter[Reason] = Counter()
@@ -105,20 +115,36 @@ class Admission:
         Raises:
             Overloaded: it could not.
         """
-        if lane == "writes" and self.writes >= self.config.most_writes:
-            raise self.refuse("writes")
-        if lane == "reads" and self.reads.full:
-            raise self.refuse("reads")
+        if self.reads.refuses() if lane == "reads" else self.at_work[lane] >= self._most[lane]:
+            raise self.refuse(lane)
+
+    @contextmanager
+    def work(self, lane: Literal["writes", "pages"]) -> Iterator[None]:
+        """
+        Count what is done within as at work.
+
+        Raises:
+            Overloaded: on entering: there is as much as may be.
+        """
+        self.check(lane)
+        self.at_work[lane] += 1
+        try:
+            yield
+        finally:
+            self.at_work[lane] -= 1
 
     def status(self) -> dict[str, object]:
         """Return the bounds, what is in flight and what was refused."""
+        limit = self.reads.limit
         return {
             "reads": {
-                "in_flight": self.reads.in_flight,
-                "limit": self.reads.limit,
-                "target_ms": round(self.reads.target_s * 1000, 1),
+                "in_flight": limit.in_flight,
+                "limit": limit.limit,
+                "target_ms": round(limit.target_s * 1000, 1),
+                "waiting": len(self.reads),
             },
-            "writes": {"in_flight": self.writes, "limit": self.config.most_writes},
+            "writes": {"in_flight": self.at_work["writes"], "limit": self.config.most_writes},
+            "pages": {"in_flight": self.at_work["pages"], "limit": self.config.most_pages},
             "bodies": {"in_flight": self.bodies, "limit": self.config.most_bodies},
             "body_bytes": {"in_flight": self.body_bytes, "limit": self.config.body_bytes},
             "shed": dict(self.shed),
@@ -126,7 +152,7 @@ class Admission:
 
     def samples(self) -> Iterator[Sample]:
         """Yield the same as figures for Prometheus."""
-        for reason in ("reads", "writes", "bodies", "body_bytes"):
+        for reason in get_args(Reason):
             in_flight, limit = self._figures(reason)
             tags = {"of": reason}
             yield Sample("shortlist_in_flight", "Requests, bodies or bytes in flight.", in_flight, tags=tags)
@@ -137,8 +163,9 @@ class Admission:
     def _figures(self, reason: Reason) -> tuple[int, int]:
         config = self.config
         return {
-            "reads": (self.reads.in_flight, self.reads.limit),
-            "writes": (self.writes, config.most_writes),
+            "reads": (self.reads.limit.in_flight, self.reads.limit.limit),
+            "writes": (self.at_work["writes"], config.most_writes),
+            "pages": (self.at_work["pages"], config.most_pages),
             "bodies": (self.bodies, config.most_bodies),
             "body_bytes": (self.body_bytes, config.body_bytes),
         }[reason]

@@ -61,7 +61,12 @@ class CachedReads:
         self._flights: SingleFlight[tuple[Answer, CacheOutcome]] = SingleFlight()
 
     async def answer(
-        self, request: SearchRequest | RecommendationRequest, *, offset: int, compute: Compute
+        self,
+        request: SearchRequest | RecommendationRequest,
+        *,
+        offset: int,
+        compute: Compute,
+        deadline: Deadline | None = None,
     ) -> tuple[Answer, CacheOutcome]:
         """
         Return the answer to *request* without the attributes of its products, and how the cache served it.
@@ -74,12 +79,13 @@ class CachedReads:
             request: The request.
             offset: Hits to pass over.
             compute: Makes the answer, without products, within the request's own deadline.
+            deadline: When it must be there; by default within the request's own time from now.
 
         Raises:
             TimeoutError: the deadline passed while the answer was being made for another request.
             WorkAbandoned: this replica is shutting down.
         """
-        deadline = Deadline.in_seconds(request.timeout_ms / 1000)
+        deadline = deadline or Deadline.in_seconds(request.timeout_ms / 1000)
         subject = await self._subject(request, min(EVENT_COUNT_S, deadline.left_s(EVENT_COUNT_SHARE)))
         if not isinstance(subject, _Subject):
             return _with_cache(await compute(), not_requested("cache")), CacheOutcome("bypass", detail=subject)

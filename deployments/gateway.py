@@ -16,6 +16,7 @@ from catalogue.events import Event
 from catalogue.impressions import Impression
 from catalogue.products import BatchProduct
 from contracts.answers import Answer
+from contracts.deadline import Deadline
 from contracts.requests import RecommendationRequest, SearchRequest
 from contracts.versions import Versions
 from contracts.writes import Deleted, EventsAdded, Written
@@ -145,15 +146,15 @@ class GatewayDeployment:
         app.add_middleware(Timed, told=self._figures.answered)
         return app
 
-    async def search(self, request: SearchRequest, *, offset: int) -> Answer:
-        """Answer a search."""
-        answer = await self._reads.searched(request, offset=offset)
+    async def search(self, request: SearchRequest, *, offset: int, deadline: Deadline) -> Answer:
+        """Answer a search by *deadline*."""
+        answer = await self._reads.searched(request, offset=offset, deadline=deadline)
         self._figures.made("search", answer.stages)
         return answer
 
-    async def recommend(self, request: RecommendationRequest, *, offset: int) -> Answer:
-        """Answer a request for recommendations."""
-        answer = await self._reads.recommended(request, offset=offset)
+    async def recommend(self, request: RecommendationRequest, *, offset: int, deadline: Deadline) -> Answer:
+        """Answer a request for recommendations by *deadline*."""
+        answer = await self._reads.recommended(request, offset=offset, deadline=deadline)
         self._figures.made("recommendations", answer.stages)
         return answer
 

@@ -55,21 +55,28 @@ class ReadPath:
     config: GraphConfig
     attributes: AttributeCache | None = None
 
-    async def searched(self, request: SearchRequest, *, offset: int) -> Answer:
-        """Return the answer to a search."""
-        return await self._answered(request, offset, lambda deadline: self._search(request, deadline, offset))
+    async def searched(self, request: SearchRequest, *, offset: int, deadline: Deadline | None = None) -> Answer:
+        """Return the answer to a search, by *deadline* or within the request's own time from now."""
+        due = deadline or Deadline.in_seconds(request.timeout_ms / 1000)
+        return await self._answered(request, offset, due, lambda: self._search(request, due, offset))
 
-    async def recommended(self, request: RecommendationRequest, *, offset: int) -> Answer:
-        """Return the answer to a request for recommendations."""
-        return await self._answered(request, offset, lambda deadline: self._recommend(request, deadline, offset))
+    async def recommended(
+        self, request: RecommendationRequest, *, offset: int, deadline: Deadline | None = None
+    ) -> Answer:
+        """Return the answer to a request for recommendations, by *deadline* or within its own time from now."""
+        due = deadline or Deadline.in_seconds(request.timeout_ms / 1000)
+        return await self._answered(request, offset, due, lambda: self._recommend(request, due, offset))
 
     async def _answered(
-        self, request: SearchRequest | RecommendationRequest, offset: int, make: Callable[[Deadline], Awaitable[Answer]]
+        self,
+        request: SearchRequest | RecommendationRequest,
+        offset: int,
+        deadline: Deadline,
+        make: Callable[[], Awaitable[Answer]],
     ) -> Answer:
         """Return the answer that the cache holds or *make* makes, with the attributes of its hits as they are now."""
-        deadline = Deadline.in_seconds(request.timeout_ms / 1000)
         try:
-            answer, outcome = await self.cached.answer(request, offset=offset, compute=lambda: make(deadline))
+            answer, outcome = await self.cached.answer(request, offset=offset, compute=make, deadline=deadline)
         except TimeoutError:
             return nothing("timeout")
         except WorkAbandoned:

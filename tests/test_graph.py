@@ -65,7 +65,9 @@ class TestApp:
 
     def test_serve_never_refuses_what_the_gateway_would_have_shed_itself(self) -> None:
         config, gateway = AdmissionConfig(), bound(graph.app(GraphConfig()))
-        assert config.most_reads + config.most_writes + config.most_bodies < gateway.max_ongoing_requests
+        reads = config.most_reads + config.most_waiting_reads
+        others = config.most_writes + config.most_pages + config.most_bodies
+        assert reads + others < gateway.max_ongoing_requests
 
     def test_every_deployment_bounds_its_queue_and_surges_before_it_stops(self) -> None:
         application = graph.app(GraphConfig())

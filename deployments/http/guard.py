@@ -6,17 +6,20 @@ import asyncio
 import logging
 import re
 import secrets
+import time
 from contextlib import nullcontext
+from typing import get_args
 
 import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deployments.adaptive_limit import Evidence
-from deployments.admission import Admission, BodyRoom, Lane, Overloaded
+from deployments.admission import Admission, BodyRoom, Lane, Overloaded, Reason
 from deployments.http.problems import MEDIA_TYPE, Problem, overloaded
 
 REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 UNGUARDED = ("/health",)
+API = "/v1/"
 SEARCHES = ("/v1/search", "/v1/recommendations")
 READS_BY_POST = frozenset(SEARCHES)
 DEGRADED = b"x-degraded"
@@ -31,7 +34,8 @@ class Guard:
     ASGI middleware. Problems raised here and below become problem documents; anything else a 500 that is logged.
 
     A request that does not fit is answered 429 before anything of it is read. One that does has its body received here,
-    in bounded time and room, before it counts as work: a client that sends slowly holds up nobody.
+    in bounded time and room, before it counts as work: a client that sends slowly holds up nobody. The time that a read
+    has begins then; ``state.received_s`` holds the moment.
 
     Args:
         app: What it guards.
@@ -87,15 +91,12 @@ class Guard:
         admission = self._admission
         if lane is None:
             await self._app(scope, receive, answer)
-        elif lane == "writes":
-            admission.check(lane)
-            admission.writes += 1
-            try:
+        elif lane != "reads":
+            with admission.work(lane):
                 await self._app(scope, receive, answer)
-            finally:
-                admission.writes -= 1
         else:
-            entered = admission.reads.enter()
+            scope["state"]["received_s"] = time.monotonic()
+            entered = await admission.reads.enter()
             if entered is None:
                 raise admission.refuse("reads")
             evidence: Evidence = "none"
@@ -189,6 +190,8 @@ def _lane(scope: Scope) -> Lane | None:
     path: str = scope["path"]
     if path.startswith(UNGUARDED):
         return None
+    if not path.startswith(API):
+        return "pages"
     return "reads" if scope["method"] in ("GET", "HEAD") or path in READS_BY_POST else "writes"
 
 
@@ -221,7 +224,7 @@ def _request_id(headers: dict[bytes, bytes]) -> str:
 def _refusals() -> dict[tuple[str, int], tuple[bytes, bytes]]:
     """Each refusal's document, cut where the request id stands."""
     found = {}
-    for reason in ("reads", "writes", "bodies", "body_bytes"):
+    for reason in get_args(Reason):
         for retry_after_s in range(1, RETRIES_S + 1):
             body = bytes(overloaded(reason, retry_after_s).response("\0").body)
             before, _, after = body.partition(orjson.dumps("\0"))

@@ -111,6 +111,7 @@ def overloaded(reason: str, retry_after_s: int) -> Problem:
     what = {
         "reads": "Too many reads at once.",
         "writes": "Too many writes at once.",
+        "pages": "Too many pages at once.",
         "bodies": "Too many bodies are being received at once.",
         "body_bytes": "Too many bytes of bodies at once.",
     }[reason]

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from catalogue.events import Event
 from catalogue.products import BatchProduct
 from contracts.answers import Answer
+from contracts.deadline import Deadline
 from contracts.requests import RecommendationRequest, SearchRequest
 from contracts.writes import Deleted, EventsAdded, Written
 
@@ -15,11 +16,11 @@ from contracts.writes import Deleted, EventsAdded, Written
 class Shop(Protocol):
     """What the routes need: the gateway deployment, or anything that answers like it."""
 
-    async def search(self, request: SearchRequest, *, offset: int) -> Answer:
-        """Answer a search."""
+    async def search(self, request: SearchRequest, *, offset: int, deadline: Deadline) -> Answer:
+        """Answer a search by *deadline*."""
 
-    async def recommend(self, request: RecommendationRequest, *, offset: int) -> Answer:
-        """Answer a request for recommendations."""
+    async def recommend(self, request: RecommendationRequest, *, offset: int, deadline: Deadline) -> Answer:
+        """Answer a request for recommendations by *deadline*."""
 
     def shown(self, request: SearchRequest | RecommendationRequest, answer: Answer, request_id: str) -> None:
         """Take note that the client is being shown *answer*; must not wait."""

@@ -12,6 +12,7 @@ from catalogue.events import Event
 from catalogue.products import BatchProduct
 from contracts.answers import Answer
 from contracts.candidates import Candidates
+from contracts.deadline import Deadline
 from contracts.ranked import RankRequest
 from contracts.requests import ReadRequest, RecommendationRequest, SearchRequest
 from contracts.stages import Stage
@@ -32,12 +33,15 @@ class MemoryShop:
         self.is_ready = True
         self.token: str | None = "1-0/3A5F2B0"
         self.asked: list[ReadRequest] = []
+        self.time_left_s: list[float] = []
         self.shown_ids: dict[str, list[str]] = {}
 
-    async def search(self, request: SearchRequest, *, offset: int) -> Answer:
+    async def search(self, request: SearchRequest, *, offset: int, deadline: Deadline) -> Answer:
+        self.time_left_s.append(deadline.left_s())
         return self._answer(request, offset)
 
-    async def recommend(self, request: RecommendationRequest, *, offset: int) -> Answer:
+    async def recommend(self, request: RecommendationRequest, *, offset: int, deadline: Deadline) -> Answer:
+        self.time_left_s.append(deadline.left_s())
         return self._answer(request, offset, frozenset(request.exclude_ids))
 
     def shown(self, request: SearchRequest | RecommendationRequest, answer: Answer, request_id: str) -> None:

@@ -10,6 +10,9 @@ import orjson
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
+from contracts.answers import Answer
+from contracts.deadline import Deadline
+from contracts.requests import SearchRequest
 from deployments.admission import Admission, AdmissionConfig
 from deployments.http.api import http_api
 from deployments.http.guard import Guard
@@ -17,8 +20,17 @@ from deployments.http.schemas import ProblemBody
 from tests.deployments.memory_shop import MemoryShop
 
 SMALL = AdmissionConfig(
-    least_reads=1, first_reads=2, most_reads=2, most_writes=1, most_bodies=2, max_body_bytes=1024, body_bytes=2048
+    least_reads=1,
+    first_reads=2,
+    most_reads=2,
+    most_waiting_reads=0,
+    most_writes=1,
+    most_bodies=2,
+    max_body_bytes=1024,
+    body_bytes=2048,
 )
+PATIENT = {"longest_wait_ms": 1000.0}
+WAITED_S = 0.05
 SEARCH: Scope = {"type": "http", "method": "GET", "path": "/v1/search", "headers": []}
 EVENTS: Scope = {"type": "http", "method": "POST", "path": "/v1/events", "headers": []}
 
@@ -39,6 +51,19 @@ class Held:
         await self.go.wait()
         await send(self._start)
         await send({"type": "http.response.body", "body": b"{}"})
+
+
+class WaitingShop(MemoryShop):
+    """Its searches wait until they are let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.began, self.go = asyncio.Event(), asyncio.Event()
+
+    async def search(self, request: SearchRequest, *, offset: int, deadline: Deadline) -> Answer:
+        self.began.set()
+        await self.go.wait()
+        return await super().search(request, offset=offset, deadline=deadline)
 
 
 class Client:
@@ -111,6 +136,28 @@ class TestReads:
         assert [await one.status() for one in reads] == [200, 200, 429, 429, 429]
         assert (await write.status(), await second.status()) == (200, 429)
 
+    async def test_a_burst_waits_for_room(self) -> None:
+        app = Held()
+        guard = Guard(app, admission=Admission(SMALL.model_copy(update={"most_waiting_reads": 3, **PATIENT})))
+        reads = [Client(guard, SEARCH) for _ in range(6)]
+        await turns()
+        app.go.set()
+        assert [await one.status() for one in reads] == [200, 200, 200, 200, 200, 429]
+
+    async def test_the_time_that_one_waits_is_part_of_what_it_has(self) -> None:
+        shop = WaitingShop()
+        config = AdmissionConfig(first_reads=1, most_reads=1, longest_wait_ms=PATIENT["longest_wait_ms"])
+        async with client_of(shop, config) as client:
+            first = asyncio.create_task(client.get("/v1/search?q=a&timeout_ms=5000"))
+            await shop.began.wait()
+            second = asyncio.create_task(client.get("/v1/search?q=b&timeout_ms=5000"))
+            await asyncio.sleep(WAITED_S)
+            shop.go.set()
+            answers = [await first, await second]
+        assert [answer.status_code for answer in answers] == [200, 200]
+        assert shop.time_left_s[1] <= 5 - WAITED_S
+        assert answers[1].json()["took_ms"] >= WAITED_S * 1000
+
     @pytest.mark.parametrize(
         ("status", "degraded", "answered", "waited"),
         [
@@ -129,8 +176,20 @@ class TestReads:
         app = Held(status=status, headers=[(b"x-degraded", degraded)])
         app.go.set()
         await Client(Guard(app, admission=admission), SEARCH).task
-        window = admission.reads.window
+        window = admission.reads.limit.window
         assert (len(window.answered), len(window.waited)) == (answered, waited)
+
+
+class TestPages:
+    async def test_their_files_take_no_place_of_reads(self) -> None:
+        app = Held()
+        guard = Guard(app, admission=Admission(SMALL.model_copy(update={"most_pages": 7})))
+        files = [Client(guard, {**SEARCH, "path": f"/playground/{number}.js"}) for number in range(8)]
+        reads = [Client(guard, SEARCH) for _ in range(2)]
+        await turns()
+        app.go.set()
+        assert [await one.status() for one in files] == [200] * 7 + [429]
+        assert [await one.status() for one in reads] == [200, 200]
 
 
 class TestBodies:
@@ -154,7 +213,7 @@ class TestBodies:
         slow = Client(guard, {**EVENTS, "path": "/v1/search"}, length=4)
         slow.sends(b"{", more=True)
         await turns()
-        assert (admission.bodies, admission.reads.in_flight) == (1, 0)
+        assert (admission.bodies, admission.reads.limit.in_flight) == (1, 0)
         slow.sends(b"   ", more=True)
         slow.sends(b"}")
         assert await slow.status() == 200

@@ -7,6 +7,7 @@ import threading
 
 from catalogue.products import BatchProduct
 from contracts.answers import Answer
+from contracts.deadline import Deadline
 from contracts.requests import SearchRequest
 from tests.deployments.memory_shop import MemoryShop
 
@@ -28,11 +29,11 @@ class FilmShop(MemoryShop):
         }
         self.products = dict(self._films)
 
-    async def search(self, request: SearchRequest, *, offset: int) -> Answer:
+    async def search(self, request: SearchRequest, *, offset: int, deadline: Deadline) -> Answer:
         """Return the films whose title holds the query."""
         if request.q == self.held_query:
             await asyncio.to_thread(self.held.wait, 30)
         self.products = {id_: film for id_, film in self._films.items() if request.q.lower() in film.title.lower()}
-        answer = await super().search(request, offset=offset)
+        answer = await super().search(request, offset=offset, deadline=deadline)
         self.products = dict(self._films)
         return answer
