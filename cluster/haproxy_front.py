@@ -23,8 +23,8 @@ from pathlib import Path
 # Given to a request beyond its deadline before its gateway counts as frozen.
 GRACE_MS = 1500
 DEFAULT_DEADLINE_MS = 1000
-# The gateway gives a body 30 s to arrive, and a write as long.
-WRITE_TIMEOUT_S = 70
+# The gateway gives a body 30 s to arrive and the largest write 40 s; Serve gives a request 75 s.
+WRITE_TIMEOUT_S = 85
 
 RETRY_AFTER = " hdr Retry-After 1"
 PROBLEM = (
@@ -40,8 +40,9 @@ def _problem(status: int, code: str, detail: str) -> str:
 
 
 UNAVAILABLE = 503
-GONE = _problem(UNAVAILABLE, "unavailable", "No gateway can answer just now. Retry after 1 s.")
-LATE = _problem(504, "deadline", "The gateway did not answer in time. Retry.")
+PERHAPS = "a write may or may not have been made"
+GONE = _problem(UNAVAILABLE, "unavailable", f"No gateway can answer just now; {PERHAPS}. Retry after 1 s.")
+LATE = _problem(504, "deadline", f"The gateway did not answer in time; {PERHAPS}. Retry.")
 
 DEFAULTS = f"""\
     http-error status 502 {GONE}

@@ -23,6 +23,7 @@ class GatewayConfig(BaseModel):
         retrieve_share: What retrieval may take of the time left; what stands in for it, half of what is then left.
         rank_share: What ranking may then take of the time left.
         write_timeout_s: Seconds a write may take; ingestion undoes it a little earlier.
+        write_mib_s: Seconds more for each MiB of its body.
         impression_buffer: Most impressions waiting to be written; beyond them the oldest are dropped and counted.
     """
 
@@ -30,8 +31,13 @@ class GatewayConfig(BaseModel):
 
     retrieve_share: Share = 0.6
     rank_share: Share = 0.7
-    write_timeout_s: Annotated[float, Field(gt=0, le=300)] = 30.0
+    write_timeout_s: Annotated[float, Field(gt=0, le=300)] = 5.0
+    write_mib_s: Annotated[float, Field(ge=0, le=30)] = 3.5
     impression_buffer: Annotated[int, Field(ge=1)] = 10_000
+
+    def write_s(self, size_bytes: int = 0) -> float:
+        """Return the seconds that a write with a body of *size_bytes* may take, until the client has an answer."""
+        return self.write_timeout_s + self.write_mib_s * size_bytes / 2**20
 
 
 class GraphConfig(BaseModel):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -27,9 +26,10 @@ from deployments.deployed_versions import DeployedVersions
 from deployments.graph_health import GraphHealth
 from deployments.hop import Hop, HopFailed, retry_samples
 from deployments.http.api import http_api
-from deployments.http.problems import unavailable
+from deployments.http.problems import unacknowledged, unavailable
 from deployments.http.timed import Timed
 from deployments.impression_log import ImpressionLog, impression_of
+from deployments.ingestion import transaction_s
 from deployments.options import INGRESS
 from deployments.read_path import ReadPath
 from deployments.replacements import Replacements, ReplacementWatch, deployments_of
@@ -170,9 +170,9 @@ class GatewayDeployment:
         except DatabaseUnavailable as error:
             raise unavailable("The catalogue", cause=cause_of(error)) from error
 
-    async def put_products(self, products: list[BatchProduct]) -> Written:
+    async def put_products(self, products: list[BatchProduct], *, size_bytes: int) -> Written:
         """Write products; return after the commit."""
-        written: Written = await self._write("put_products", products)
+        written: Written = await self._write("put_products", products, size_bytes=size_bytes)
         return written
 
     async def delete_product(self, product_id: str) -> Deleted:
@@ -180,9 +180,9 @@ class GatewayDeployment:
         deleted: Deleted = await self._write("delete_product", product_id)
         return deleted
 
-    async def add_events(self, events: list[Event]) -> EventsAdded:
+    async def add_events(self, events: list[Event], *, size_bytes: int) -> EventsAdded:
         """Write events; return after the commit."""
-        added: EventsAdded = await self._write("add_events", events)
+        added: EventsAdded = await self._write("add_events", events, size_bytes=size_bytes)
         return added
 
     async def sample_users(self, limit: int) -> list[str]:
@@ -244,18 +244,19 @@ class GatewayDeployment:
     async def _event_count(self, user_id: str, timeout_s: float) -> int:
         return await event_count(self._database, user_id, timeout_s=timeout_s)
 
-    async def _write(self, method: str, argument: object) -> Any:  # noqa: ANN401 - the method's own answer
+    async def _write(self, method: str, argument: object, *, size_bytes: int = 0) -> Any:  # noqa: ANN401 - its answer
         """
         Return what ingestion acknowledges. It is asked once: only the client knows whether a second time does harm.
 
         Raises:
-            Problem: 503, nothing was acknowledged; it may have been written all the same.
+            Problem: 503, nothing was acknowledged; it says whether it may have been written all the same.
         """
+        timeout_s = self._config.gateway.write_s(size_bytes)
         try:
-            return await self._ingestion.call(method, argument, timeout_s=self._config.gateway.write_timeout_s)
+            return await self._ingestion.call(method, argument, transaction_s(timeout_s), timeout_s=timeout_s)
         except HopFailed as failure:
-            retry_after_s = max(1, math.ceil(failure.retry_in_s))
-            raise unavailable("Writing", cause=failure.cause, retry_after_s=retry_after_s) from failure
+            raise unacknowledged(failure.cause, undone=failure.undone, retry_in_s=failure.retry_in_s) from failure
 
     async def _record(self, impressions: list[Impression]) -> None:
-        await self._ingestion.call("record_impressions", impressions, timeout_s=self._config.gateway.write_timeout_s)
+        timeout_s = self._config.gateway.write_s()
+        await self._ingestion.call("record_impressions", impressions, transaction_s(timeout_s), timeout_s=timeout_s)

@@ -19,7 +19,7 @@ from deployments.metrics import Sample
 from deployments.replica_sight import CURRENT, Journey, replicas_of
 from retrieval.stage_run import cause_of
 from storage.circuit_breaker import CircuitBreaker, Permit
-from storage.errors import CircuitOpen, StorageError
+from storage.errors import CircuitOpen, DatabaseUnavailable, StorageError
 
 log = logging.getLogger(__name__)
 
@@ -36,10 +36,14 @@ class HopFailed(Exception):
         cause: Why, of the closed list.
         ms: Milliseconds spent waiting.
         retry_in_s: Seconds after which asking again may help, where that is known; else 0.
+        undone: Whether it is certain that the call left nothing behind.
     """
 
-    def __init__(self, deployment: str, cause: Cause, ms: float, retry_in_s: float = 0.0) -> None:
+    def __init__(
+        self, deployment: str, cause: Cause, ms: float, retry_in_s: float = 0.0, *, undone: bool = False
+    ) -> None:
         super().__init__(deployment, cause, ms, retry_in_s)
+        self.undone = undone
         self.deployment = deployment
         self.cause = cause
         self.ms = ms
@@ -51,6 +55,10 @@ class HopFailed(Exception):
 
 class NoReplica(Exception):
     """No replica of the deployment lives; Serve is starting another. Answer without it."""
+
+
+class NobodyToAsk(NoReplica):
+    """There was none when the call was to be made."""
 
 
 class RetryTimedOut(TimeoutError):
@@ -101,7 +109,7 @@ class Hop:
             self._look_for_a_replica()
             answer = await self._answered(method, args, Deadline.in_seconds(timeout_s), again=again)
         except CircuitOpen as error:
-            raise HopFailed(self.name, "circuit_open", _ms(started), error.retry_in_s) from error
+            raise HopFailed(self.name, "circuit_open", _ms(started), error.retry_in_s, undone=True) from error
         except Exception as error:
             _weigh(permit, error)
             raise self._failure(method, error, started) from error
@@ -126,7 +134,7 @@ class Hop:
 
     def _look_for_a_replica(self) -> None:
         if self._replicas.are_gone:
-            raise NoReplica(self.name)
+            raise NobodyToAsk(self.name)
 
     async def _answered(self, method: str, args: tuple[Any, ...], deadline: Deadline, *, again: bool) -> Any:  # noqa: ANN401
         try:
@@ -170,13 +178,16 @@ class Hop:
         if isinstance(error, TimeoutError):
             return HopFailed(self.name, "timeout", _ms(started))
         if isinstance(error, BackPressureError):
-            return HopFailed(self.name, "overloaded", _ms(started))
+            return HopFailed(self.name, "overloaded", _ms(started), undone=True)
         if isinstance(error, StorageError):
-            return HopFailed(self.name, cause_of(error), _ms(started))
+            retry_in_s = error.retry_in_s if isinstance(error, CircuitOpen) else 0.0
+            undone = isinstance(error, DatabaseUnavailable) and error.undone
+            return HopFailed(self.name, cause_of(error), _ms(started), retry_in_s, undone=undone)
         if not isinstance(error, NoReplica | DeploymentUnavailableError | RayActorError | AioRpcError):
             # Whatever the deployment raised arrives here, over gRPC as it is; to the caller it is one thing.
             log.error("%s.%s failed", self.name, method, exc_info=error)
-        return HopFailed(self.name, "unavailable", _ms(started))
+        never_sent = isinstance(error, NobodyToAsk | DeploymentUnavailableError)
+        return HopFailed(self.name, "unavailable", _ms(started), undone=never_sent)
 
 
 def retry_samples(hops: Iterable[Hop]) -> Iterator[Sample]:

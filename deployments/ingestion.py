@@ -26,8 +26,13 @@ from storage.settings import StorageSettings
 SESSIONS = 2
 """Connections to the primary beside the pool: one to embed, one for upkeep."""
 
-WRITE_SHARE = 0.9
-"""Of the time that the gateway waits for a write; the rest is for the way there and back, and the consistency token."""
+REPLY_S, REPLY_SHARE = 1.25, 0.25
+"""Of the time that the gateway waits for a write; for the way there and back, and the consistency token."""
+
+
+def transaction_s(write_s: float) -> float:
+    """Return the seconds that the transaction of a write may take, which is answered within *write_s*."""
+    return write_s - min(REPLY_S, REPLY_SHARE * write_s)
 
 
 @serve.deployment(name="ingestion", **INNER)
@@ -42,7 +47,6 @@ class IngestionDeployment:
     async def __init__(self, config: GraphConfig) -> None:  # type: ignore[misc]  # Serve awaits it
         log_beside_serve()
         self._breakers = Breakers(config.breaker)
-        self._write_s = config.gateway.write_timeout_s * WRITE_SHARE
         self._database = await open_database("ingestion", config.storage, self._breakers)
         self._embedder = ProductEmbedder(StorageSettings.from_environment().database_url, open_encoders)
         self._embedder.start()
@@ -54,28 +58,28 @@ class IngestionDeployment:
             database=self._database, embedder=self._embedder, maintenance=self._maintenance, metrics=self._metrics
         )
 
-    async def put_products(self, products: list[BatchProduct]) -> Written:
-        """Write *products*."""
-        async with self._database.transaction(timeout_s=self._write_s) as connection:
+    async def put_products(self, products: list[BatchProduct], timeout_s: float) -> Written:
+        """Write *products* in a transaction of at most *timeout_s*."""
+        async with self._database.transaction(timeout_s=timeout_s) as connection:
             changed = await upsert_products(connection, products)
         self._embedder.wake()
         return Written(changed, await self._database.consistency_token())
 
-    async def delete_product(self, product_id: str) -> Deleted:
-        """Delete a product."""
-        async with self._database.transaction(timeout_s=self._write_s) as connection:
+    async def delete_product(self, product_id: str, timeout_s: float) -> Deleted:
+        """Delete a product in a transaction of at most *timeout_s*."""
+        async with self._database.transaction(timeout_s=timeout_s) as connection:
             existed = await delete_product(connection, product_id)
         return Deleted(existed, await self._database.consistency_token())
 
-    async def add_events(self, events: list[Event]) -> EventsAdded:
-        """Write *events*."""
-        async with self._database.transaction(timeout_s=self._write_s) as connection:
+    async def add_events(self, events: list[Event], timeout_s: float) -> EventsAdded:
+        """Write *events* in a transaction of at most *timeout_s*."""
+        async with self._database.transaction(timeout_s=timeout_s) as connection:
             inserted = await insert_events(connection, events)
         return EventsAdded(inserted.accepted, inserted.duplicates, await self._database.consistency_token())
 
-    async def record_impressions(self, impressions: list[Impression]) -> None:
-        """Write what answers showed."""
-        async with self._database.transaction(timeout_s=self._write_s) as connection:
+    async def record_impressions(self, impressions: list[Impression], timeout_s: float) -> None:
+        """Write what answers showed in a transaction of at most *timeout_s*."""
+        async with self._database.transaction(timeout_s=timeout_s) as connection:
             await record_impressions(connection, impressions)
 
     async def status(self) -> dict[str, Any]:

@@ -195,10 +195,17 @@ class Database:
         A statement that outlives the transaction (a session lock, a session setting) must not be used in it.
 
         Raises:
-            DatabaseUnavailable: the primary cannot be reached, went away, or took longer than *timeout_s*.
+            DatabaseUnavailable: the primary cannot be reached, went away, or took longer than *timeout_s*; with
+                ``undone`` where that was before the commit was asked for.
         """
-        async with query_limit("transaction", timeout_s), self._primary.transaction() as connection:
-            yield connection
+        undone = True
+        try:
+            async with query_limit("transaction", timeout_s), self._primary.transaction() as connection:
+                yield connection
+                undone = False
+        except DatabaseUnavailable as error:
+            error.undone = undone
+            raise
 
     def status(self) -> list[EndpointStatus]:
         """Return what this process knows of each server, the primary first."""

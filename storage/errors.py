@@ -85,6 +85,8 @@ class DatabaseUnavailable(StorageError):
     """The database cannot be reached, went away, or did not answer in time. Retry, or answer degraded."""
 
     retryable = True
+    undone = False
+    """Whether it is certain that nothing was written: a transaction failed before its commit was asked for."""
 
     def __init__(self, endpoint: str, problem: str) -> None:
         super().__init__(f"database endpoint {endpoint}: {problem}")

@@ -142,7 +142,7 @@ def _add_products(app: FastAPI, shop: Shop) -> None:
             product = written.named(product_id)
         except ValueError as error:
             raise invalid([{"field": "id", "message": str(error)}]) from error
-        done = await shop.put_products([product])
+        done = await shop.put_products([product], size_bytes=len(await http.body()))
         return _json(_written(http, accepted=1, changed=done.changed), token=done.token)
 
     @app.post(
@@ -154,7 +154,7 @@ def _add_products(app: FastAPI, shop: Shop) -> None:
     )
     async def post_products(http: Request) -> Response:
         products = await batch_body(BatchProduct, http, key="products")
-        done = await shop.put_products(products.items)
+        done = await shop.put_products(products.items, size_bytes=len(await http.body()))
         body = _written(
             http,
             accepted=len(products.items),
@@ -188,7 +188,7 @@ def _add_events(app: FastAPI, shop: Shop) -> None:
     )
     async def post_events(http: Request) -> Response:
         events = await batch_body(Event, http, key="events")
-        done = await shop.add_events(events.items)
+        done = await shop.add_events(events.items, size_bytes=len(await http.body()))
         body = {"request_id": http.state.request_id, "accepted": done.accepted, "duplicates": done.duplicates}
         return _json(body | {"rejected": events.rejected, "errors": events.errors}, status=202, token=done.token)
 

@@ -21,6 +21,7 @@ Errors as RFC 9457 problem documents.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -104,6 +105,20 @@ def unavailable(what: str, *, cause: str, retry_after_s: int = 1) -> Problem:
     """The problem of a part that is down and has no fallback."""
     detail = f"{what} cannot answer just now ({cause}). Retry after {retry_after_s} s."
     return Problem(503, "unavailable", detail, retry_after_s=retry_after_s, extra={"cause": cause})
+
+
+def unacknowledged(cause: str, *, undone: bool, retry_in_s: float = 0.0) -> Problem:
+    """The problem of a write that was not acknowledged: *undone*, it is certain that nothing was written."""
+    retry_after_s = max(1, math.ceil(retry_in_s))
+    if undone:
+        outcome, detail = "not_written", f"Nothing was written ({cause}). Send it again after {retry_after_s} s."
+    else:
+        outcome = "unknown"
+        detail = (
+            f"The write was not acknowledged ({cause}); it may or may not have been made. Send it again after "
+            f"{retry_after_s} s: products, deletions, and events with an id count once."
+        )
+    return Problem(503, "unavailable", detail, retry_after_s=retry_after_s, extra={"cause": cause, "outcome": outcome})
 
 
 def overloaded(reason: str, retry_after_s: int) -> Problem:

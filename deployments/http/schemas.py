@@ -142,3 +142,7 @@ class ProblemBody(BaseModel):
         list[dict[str, Any]],
         Field(description="Each wrong field: `field` and `message`, with the item's `index` or `line` in a batch."),
     ]
+    outcome: Annotated[
+        Literal["not_written", "unknown"] | None,
+        Field(description="Of a write that was not acknowledged (503): nothing was written, or that is not known."),
+    ] = None

@@ -28,14 +28,14 @@ class Shop(Protocol):
     async def product(self, product_id: str) -> Mapping[str, Any] | None:
         """Return a product, or None."""
 
-    async def put_products(self, products: list[BatchProduct]) -> Written:
-        """Write products; return after the commit."""
+    async def put_products(self, products: list[BatchProduct], *, size_bytes: int) -> Written:
+        """Write products, which came in a body of *size_bytes*; return after the commit."""
 
     async def delete_product(self, product_id: str) -> Deleted:
         """Delete a product; return after the commit."""
 
-    async def add_events(self, events: list[Event]) -> EventsAdded:
-        """Write events; return after the commit."""
+    async def add_events(self, events: list[Event], *, size_bytes: int) -> EventsAdded:
+        """Write events, which came in a body of *size_bytes*; return after the commit."""
 
     async def sample_users(self, limit: int) -> list[str]:
         """Return users with many events."""

@@ -51,7 +51,8 @@ class MemoryShop:
     async def product(self, product_id: str) -> Mapping[str, Any] | None:
         return self._view(product_id) if product_id in self.products else None
 
-    async def put_products(self, products: list[BatchProduct]) -> Written:
+    async def put_products(self, products: list[BatchProduct], *, size_bytes: int) -> Written:
+        assert size_bytes > 0
         changed = sum(self.products.get(product.id) != product for product in products)
         self.products |= {product.id: product for product in products}
         return Written(changed, self.token)
@@ -59,7 +60,8 @@ class MemoryShop:
     async def delete_product(self, product_id: str) -> Deleted:
         return Deleted(self.products.pop(product_id, None) is not None, self.token)
 
-    async def add_events(self, events: list[Event]) -> EventsAdded:
+    async def add_events(self, events: list[Event], *, size_bytes: int) -> EventsAdded:
+        assert size_bytes > 0
         fresh = {event.id or str(len(self.events) + number): event for number, event in enumerate(events)}
         new = fresh.keys() - self.events.keys()
         self.events |= fresh

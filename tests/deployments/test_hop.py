@@ -14,7 +14,7 @@ from deployments.hop import Hop, HopFailed
 from deployments.replica_sight import replicas_of
 from storage.circuit_breaker import CircuitBreaker
 from storage.config import BreakerConfig
-from storage.errors import DatabaseUnavailable, PoolTimeout
+from storage.errors import DatabaseShunned, DatabaseUnavailable, PoolTimeout
 from tests.deployments.handles import Handle, Raise, failing, hanging, hop
 
 AMPLE_S = 20.0
@@ -42,6 +42,11 @@ async def failure(work: Any) -> HopFailed:  # noqa: ANN401 - any coroutine
     return caught.value
 
 
+def undone(error: DatabaseUnavailable) -> DatabaseUnavailable:
+    error.undone = True
+    return error
+
+
 async def asked(hop: Hop, times: int, *, timeout_s: float = AMPLE_S) -> list[Cause]:
     return [(await failure(hop.call("work", timeout_s=timeout_s))).cause for _ in range(times)]
 
@@ -67,6 +72,28 @@ class TestCall:
     )
     async def test_each_failure_has_its_cause(self, error: Raise, cause: Cause) -> None:
         assert await asked(hop(Handle("search", work=failing(error))), 1) == [cause]
+
+    @pytest.mark.parametrize(
+        ("error", "undone"),
+        [
+            (RayActorError, False),
+            (TimeoutError, False),
+            (lambda: ValueError("a mistake of ours"), False),
+            (lambda: BackPressureError(num_queued_requests=2, max_queued_requests=2), True),
+            (lambda: DeploymentUnavailableError(DeploymentID(name="ingestion")), True),
+            (lambda: DatabaseUnavailable("primary", "went away"), False),
+            (lambda: undone(DatabaseUnavailable("primary", "cannot connect")), True),
+            (lambda: undone(DatabaseShunned("postgres:primary", retry_in_s=20)), True),
+        ],
+    )
+    async def test_it_says_whether_the_call_is_certain_to_have_left_nothing(self, error: Raise, undone: bool) -> None:
+        failed = await failure(hop(Handle("ingestion", work=failing(error))).call("work", timeout_s=AMPLE_S))
+        assert failed.undone is undone
+
+    async def test_a_store_that_is_left_alone_says_until_when(self) -> None:
+        shunned = failing(lambda: DatabaseShunned("postgres:primary", retry_in_s=20))
+        failed = await failure(hop(Handle("ingestion", work=shunned)).call("work", timeout_s=AMPLE_S))
+        assert (failed.cause, failed.retry_in_s) == ("circuit_open", 20)
 
     async def test_a_call_that_hangs_is_given_up(self) -> None:
         failed = await failure(hop(Handle("search", work=hanging)).call("work", timeout_s=SHORT_S))
@@ -155,6 +182,7 @@ class TestBreaker:
         await asked(tried, 5)
         refused = await failure(tried.call("work", timeout_s=AMPLE_S))
         assert 0 < refused.retry_in_s <= BreakerConfig().open_s
+        assert refused.undone
 
 
 class TestStatus:

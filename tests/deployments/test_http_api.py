@@ -7,12 +7,15 @@ import httpx
 import pytest
 from jsonschema import Draft202012Validator
 
+from catalogue.events import Event
 from catalogue.products import BatchProduct
 from contracts.requests import ReadRequest
 from contracts.stages import Stage
 from contracts.versions import Versions
+from contracts.writes import EventsAdded
 from deployments.admission import Admission, AdmissionConfig
 from deployments.http.api import http_api
+from deployments.http.problems import unacknowledged
 from deployments.http.schemas import ReadBody
 from tests.deployments.memory_shop import MemoryShop
 
@@ -335,6 +338,30 @@ class TestEvents:
     ) -> None:
         response = await client.post("/v1/events", json={"events": [event]})
         assert problem(response)["errors"][0]["field"] == f"events[0].{field}"
+
+
+class TestUnacknowledged:
+    @pytest.mark.parametrize(
+        ("undone", "outcome", "said"),
+        [(True, "not_written", "Nothing was written"), (False, "unknown", "may or may not")],
+    )
+    async def test_a_write_that_failed_says_whether_it_may_have_been_made(
+        self, shop: MemoryShop, client: httpx.AsyncClient, undone: bool, outcome: str, said: str
+    ) -> None:
+        async def fail(events: list[Event], *, size_bytes: int) -> EventsAdded:  # noqa: ARG001 - as it is called
+            raise unacknowledged("timeout", undone=undone, retry_in_s=2.1)
+
+        shop.add_events = fail  # type: ignore[method-assign]
+        response = await client.post("/v1/events", json=[{"user_id": "u", "product_id": "p1", "type": "view"}])
+        body = problem(response)
+        assert (response.status_code, response.headers["retry-after"]) == (503, "3")
+        assert (body["code"], body["cause"], body["outcome"], body["retryable"]) == (
+            "unavailable",
+            "timeout",
+            outcome,
+            True,
+        )
+        assert said in body["detail"]
 
 
 class TestConsistencyToken:

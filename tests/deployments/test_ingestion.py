@@ -22,6 +22,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:coroutine 'IngestionDeployment._
 Replica: TypeAlias = Any
 """Serve hides the class behind a deployment."""
 
+AMPLE_S = 20.0
 VIEW = Event(id="e1", user_id="u", product_id="p1", type="view")
 
 
@@ -64,10 +65,10 @@ class TestIngestionDeployment:
         database_url: str,
     ) -> None:
         before = await ended_at(database_url)
-        written = await ingestion.put_products([BatchProduct(id="p1", title="red wine")])
-        added = await ingestion.add_events([VIEW, VIEW])
-        deleted = await ingestion.delete_product("p1")
-        again = await ingestion.delete_product("p1")
+        written = await ingestion.put_products([BatchProduct(id="p1", title="red wine")], AMPLE_S)
+        added = await ingestion.add_events([VIEW, VIEW], AMPLE_S)
+        deleted = await ingestion.delete_product("p1", AMPLE_S)
+        again = await ingestion.delete_product("p1", AMPLE_S)
         assert written == Written(1, written.token)
         assert added == EventsAdded(1, 1, added.token)
         assert (deleted, again) == (
@@ -78,7 +79,7 @@ class TestIngestionDeployment:
         assert before.position < positions[0] < positions[1] < positions[2]
 
     async def test_what_it_writes_is_embedded_beside(self, ingestion: Replica, database_url: str) -> None:
-        await ingestion.put_products([BatchProduct(id="p1", title="red wine")])
+        await ingestion.put_products([BatchProduct(id="p1", title="red wine")], AMPLE_S)
         connection = await asyncpg.connect(database_url)
         try:
             async with asyncio.timeout(20):
@@ -95,7 +96,7 @@ class TestIngestionDeployment:
         monkeypatch.delenv("SHORTLIST_ARTIFACTS")
         other = await replica()
         try:
-            assert (await other.put_products([BatchProduct(id="p2", title="T")])).changed == 1
+            assert (await other.put_products([BatchProduct(id="p2", title="T")], AMPLE_S)).changed == 1
             async with asyncio.timeout(20):
                 while "is not set" not in str(other._embedder.status()["problem"]):  # noqa: ASYNC110
                     await asyncio.sleep(0.02)

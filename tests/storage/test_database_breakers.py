@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import pickle
 
 import asyncpg
 import pytest
@@ -108,14 +110,45 @@ class TestWrites:
                     await write(database, timeout_s=60)
                 assert (await source(database)).name == "replica-1"
 
+    async def test_one_that_hangs_before_its_commit_is_certain_to_be_undone(
+        self, breakable_servers: BreakableServers
+    ) -> None:
+        primary = breakable_servers.primary
+        assert primary.process is not None
+        async with started(breakable_servers.settings) as database:
+            await write(database, timeout_s=10)
+            with frozen(primary.process.pid), pytest.raises(QueryTimeout) as caught:
+                await write(database, timeout_s=0.5)
+            assert caught.value.undone
+            with pytest.raises(DatabaseUnavailable) as caught_copy:
+                raise pickle.loads(pickle.dumps(caught.value))  # noqa: S301 - as between processes
+            assert caught_copy.value.undone
+
+    async def test_of_one_that_hangs_at_its_commit_nobody_knows(self, breakable_servers: BreakableServers) -> None:
+        process = breakable_servers.primary.process
+        assert process is not None
+        pid = process.pid
+        async with started(breakable_servers.settings) as database:
+            with contextlib.ExitStack() as cold:
+
+                async def frozen_at_its_commit() -> None:
+                    async with database.transaction(timeout_s=2) as connection:
+                        await connection.execute("insert into users (id) values ('unknown')")
+                        cold.enter_context(frozen(pid))
+
+                with pytest.raises(QueryTimeout) as caught:
+                    await frozen_at_its_commit()
+            assert not caught.value.undone
+
     async def test_a_primary_that_is_down_is_left_alone(self) -> None:
         breakers = Breakers()
         async with started(StorageSettings("postgresql://u@/d?host=/nonexistent"), breakers=breakers) as database:
             for _ in range(5):
                 with pytest.raises(DatabaseUnavailable, match="cannot connect"):
                     await write(database, timeout_s=10)
-            with pytest.raises(DatabaseShunned):
+            with pytest.raises(DatabaseShunned) as caught:
                 await write(database, timeout_s=10)
+            assert caught.value.undone
 
 
 class TestWhatDoesNotCount:
