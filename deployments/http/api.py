@@ -8,61 +8,31 @@ import orjson
 from fastapi import Depends, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi_offline import FastAPIOffline
-from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from catalogue.events import Event
 from catalogue.products import BatchProduct, ProductWrite
 from contracts.answers import Answer
-from contracts.consistency import PATTERN
 from contracts.deadline import Deadline
 from contracts.requests import ReadRequest, RecommendationRequest, SearchRequest
 from contracts.text import Id
 from deployments.admission import Admission
 from deployments.http import paths  # noqa: F401 - what ":any" means
-from deployments.http.batches import JSON, LINES, batch_body, json_body, validated
+from deployments.http.batches import JSON, batch_body, json_body, validated
 from deployments.http.bodies import answer_body, degraded_header
 from deployments.http.consistency import HEADER, PARAMETER, after_write
 from deployments.http.cursor import Cursor, next_cursor
 from deployments.http.guard import Guard
-from deployments.http.openapi import as_problems
+from deployments.http.openapi import NOT_FOUND, PROBLEMS, READ_HEADERS, WRITE_HEADERS, as_problems, batch_of, body_of
 from deployments.http.page import add_page
 from deployments.http.problems import Problem, deadline_missed, field_errors, invalid, not_found
 from deployments.http.queries import NoQuery, RecommendationQuery, SearchQuery, UsersQuery
-from deployments.http.schemas import EventsWritten, ProblemBody, ProductsWritten, ReadBody
+from deployments.http.schemas import EventsWritten, ProductsWritten, ReadBody
 from deployments.http.shop import Shop
 
 DESCRIPTION = "Search, recommendation and ranking for a product catalogue. Every answer says how it was made."
 LISTS = {"product_ids", "exclude_ids"}
-PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: {"model": ProblemBody, "description": text}
-    for status, text in (
-        (400, "The body cannot be parsed."),
-        (408, "The body did not arrive in time."),
-        (413, "The body is too large."),
-        (415, "The body is not application/json (or, of a batch, application/x-ndjson)."),
-        (422, "A field is not valid."),
-        (429, "Too many requests at once."),
-        (503, "A part is down and nothing stands in for it."),
-        (504, "The deadline passed with nothing to show."),
-    )
-}
-READ_HEADERS: dict[int | str, dict[str, Any]] = {
-    200: {
-        "headers": {
-            "Cache-Status": {"schema": {"type": "string"}, "description": "RFC 9211: hit, or why not."},
-            "X-Degraded": {"schema": {"type": "string"}, "description": "`stage=cause` pairs; absent when healthy."},
-        }
-    }
-}
-WRITE_HEADERS: dict[str, Any] = {
-    HEADER: {
-        "schema": {"type": "string", "pattern": PATTERN},
-        "description": "Send it with a read that must see this write; absent where the primary could not say.",
-    }
-}
-NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"model": ProblemBody, "description": "No such product."}}
 
 
 def http_api(shop: Shop, admission: Admission) -> FastAPI:
@@ -95,7 +65,7 @@ def _add_reads(app: FastAPI, shop: Shop) -> None:
         _each_once(http)
         return await _searched(shop, after_write(query, http), http)
 
-    @app.post("/v1/search", summary="Search", openapi_extra=after | _body(SearchRequest), **documented)
+    @app.post("/v1/search", summary="Search", openapi_extra=after | body_of(SearchRequest), **documented)
     async def search_by_body(http: Request, _: Annotated[NoQuery, Query()]) -> Response:
         return await _searched(shop, after_write(validated(SearchRequest, await json_body(http)), http), http)
 
@@ -105,7 +75,7 @@ def _add_reads(app: FastAPI, shop: Shop) -> None:
         return await _recommended(shop, after_write(query, http), http)
 
     @app.post(
-        "/v1/recommendations", summary="Recommend", openapi_extra=after | _body(RecommendationRequest), **documented
+        "/v1/recommendations", summary="Recommend", openapi_extra=after | body_of(RecommendationRequest), **documented
     )
     async def recommendations_by_body(http: Request, _: Annotated[NoQuery, Query()]) -> Response:
         request = validated(RecommendationRequest, await json_body(http))
@@ -133,7 +103,7 @@ def _add_products(app: FastAPI, shop: Shop) -> None:
         "/v1/products/{product_id:any}",
         summary="Write a product",
         dependencies=no_query,
-        openapi_extra=_body(ProductWrite),
+        openapi_extra=body_of(ProductWrite),
         **documented,
     )
     async def put_product(product_id: Id, http: Request) -> Response:
@@ -149,7 +119,7 @@ def _add_products(app: FastAPI, shop: Shop) -> None:
         "/v1/products",
         summary="Write many products",
         dependencies=no_query,
-        openapi_extra=_batch_body(BatchProduct, "products"),
+        openapi_extra=batch_of(BatchProduct, "products"),
         **documented,
     )
     async def post_products(http: Request) -> Response:
@@ -184,7 +154,7 @@ def _add_events(app: FastAPI, shop: Shop) -> None:
         response_model=EventsWritten,
         responses=PROBLEMS | {202: {"headers": WRITE_HEADERS}},
         tags=["events"],
-        openapi_extra=_batch_body(Event, "events"),
+        openapi_extra=batch_of(Event, "events"),
     )
     async def post_events(http: Request) -> Response:
         events = await batch_body(Event, http, key="events")
@@ -318,26 +288,3 @@ async def _http_problem(http: Request, error: Exception) -> Response:
     detail = f"{http.method} {http.url.path}: {error.detail}. /docs lists what there is."
     problem = Problem(error.status_code, codes.get(error.status_code, "http_error"), detail, headers=error.headers)
     return problem.response(http.state.request_id)
-
-
-def _body(model: type[BaseModel]) -> dict[str, Any]:
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": _schema(model)}}}}
-
-
-def _batch_body(model: type[BaseModel], key: str) -> dict[str, Any]:
-    items = {"type": "array", "minItems": 1, "items": _schema(model)}
-    schema = {"type": "object", "required": [key], "additionalProperties": False, "properties": {key: items}}
-    lines = {
-        "type": "string",
-        "contentMediaType": JSON,
-        "contentSchema": _schema(model),
-        "description": f"One object a line; blank lines are passed over. Also taken as {' and '.join(LINES[1:])}.",
-    }
-    content = {JSON: {"schema": schema}, LINES[0]: {"schema": lines}}
-    return {"requestBody": {"required": True, "content": content}}
-
-
-def _schema(model: type[BaseModel]) -> dict[str, Any]:
-    schema = model.model_json_schema()
-    assert "$defs" not in schema, f"{model.__name__} must be flat to stand in the document on its own"
-    return schema
