@@ -75,6 +75,8 @@ CALM = 0.8
 GROWTH = 0.1
 MOST_SHRINKING = 0.5
 UNLOADED_ANSWERS = 5
+# Answers a second at the floor, as a share of the most there were: with more, the floor is load itself.
+MOST_ANSWERS_UNLOADED = 0.5
 
 
 class AdaptiveLimit:
@@ -84,7 +86,8 @@ class AdaptiveLimit:
     There is no queue: what does not fit is refused at once. Answers take long for one of two reasons, too much at once
     or a part that is slow, and only the first is helped by refusing. They are told apart by what answers take with no
     more than ``floor`` requests in flight: the target is the higher of ``target_s`` and ``tolerance`` times that. A
-    limit that shrank in vain ends at the floor, measures there and goes back.
+    limit that shrank in vain ends at the floor, measures there and goes back. It shrank in vain if much fewer are
+    answered than were before; where nearly as many are, even so few at once keep busy what they need.
 
     Source:
         AIMD: Chiu, Jain, "Analysis of the increase and decrease algorithms for congestion avoidance", 1989. The time
@@ -104,6 +107,7 @@ class AdaptiveLimit:
         self._measuring = False
         self._leaping = True
         self._waiting_windows = 0
+        self._most_answers = (0.0, clock())
         self.in_flight = 0
         self._begin(clock())
         # Requests that began before the limit last shrank tell of the time before.
@@ -183,8 +187,10 @@ class AdaptiveLimit:
         times = self._evidence()
         observed_s = times[math.ceil(len(times) * 0.95) - 1] if times else 0.0
         unloaded = self._window.peak <= self._rules.floor
+        few = self._answers_few(now)
         if unloaded and len(times) >= UNLOADED_ANSWERS:
-            self._measure(now, times[len(times) // 2])
+            median_s = times[len(times) // 2]
+            self._measure(now, median_s if few else min(median_s, self._unloaded_s))
         if not unloaded and len(times) >= self._least_answers and observed_s > self.target_s:
             self._shrink(now, observed_s)
         elif times and observed_s <= CALM * self.target_s and not self._measuring:
@@ -192,6 +198,14 @@ class AdaptiveLimit:
         self._measuring = not self._measuring and self._must_measure(now)
         if self._measuring:
             self._measured_at = now
+
+    def _answers_few(self, now: float) -> bool:
+        """Whether this window had much fewer answers a second than the best of the last while."""
+        rate = sum(map(math.isfinite, self._window.answered)) / max(now - self._window.began, self._rules.window_s)
+        most, at = self._most_answers
+        if rate >= most or now - at > self._rules.remeasure_s:
+            self._most_answers = rate, now
+        return rate < MOST_ANSWERS_UNLOADED * most
 
     def _measure(self, now: float, median_s: float) -> None:
         """Take *median_s* for what answers take without load; a target that rises with it says it shrank in vain."""
