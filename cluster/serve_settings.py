@@ -43,6 +43,8 @@ def serve_settings(haproxy: Path, ports: Mapping[str, int]) -> dict[str, str]:
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         # A body of 10 MiB travels from the gateway to ingestion.
         "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": str(64 * 1024 * 1024),
+        # What is too much is refused before Serve has worked on it.
+        "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "deployments.http.refusals:middlewares",
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
         # Which would keep a thousand lines of a replica's log in memory: a killed one would take them along.
         "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1",

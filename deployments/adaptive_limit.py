@@ -39,7 +39,7 @@ class LimitRules:
     floor: int = 1
     first: int = 4
     ceiling: int = 100
-    target_s: float = 0.1
+    target_s: float = 0.075
     tolerance: float = 3.0
     highest_target_s: float = 0.5
     window_s: float = 1.0
@@ -187,7 +187,7 @@ class AdaptiveLimit:
         times = self._evidence()
         observed_s = times[math.ceil(len(times) * 0.95) - 1] if times else 0.0
         unloaded = self._window.peak <= self._rules.floor
-        few = self._answers_few(now)
+        few = self._answers_few(now) or not self._window.reached
         if unloaded and len(times) >= UNLOADED_ANSWERS:
             median_s = times[len(times) // 2]
             self._measure(now, median_s if few else min(median_s, self._unloaded_s))

@@ -43,7 +43,7 @@ class AdmissionConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    read_target_ms: Annotated[float, Field(gt=0)] = 100.0
+    read_target_ms: Annotated[float, Field(gt=0)] = 75.0
     least_reads: Annotated[int, Field(ge=1)] = 1
     first_reads: Annotated[int, Field(ge=1)] = 4
     most_reads: Annotated[int, Field(ge=1)] = 100

@@ -27,13 +27,14 @@ from deployments.graph_health import GraphHealth
 from deployments.hop import Hop, HopFailed, retry_samples
 from deployments.http.api import http_api
 from deployments.http.problems import unacknowledged, unavailable
+from deployments.http.refusals import Doorman
 from deployments.http.timed import Timed
 from deployments.impression_log import ImpressionLog, impression_of
 from deployments.ingestion import transaction_s
 from deployments.options import INGRESS
 from deployments.read_path import ReadPath
 from deployments.replacements import Replacements, ReplacementWatch, deployments_of
-from deployments.replica import being_deployed, most_replicas
+from deployments.replica import being_deployed, most_replicas, settle
 from deployments.replica_health import ReplicaHealth
 from deployments.replica_log import log_beside_serve
 from deployments.request_figures import RequestFigures
@@ -135,10 +136,12 @@ class GatewayDeployment:
             attributes=self._attributes,
             metrics=self._metrics,
         )
+        Doorman.serve(self._admission, told=self._figures.answered)
         await self._warm_up()
         await self._epoch.start()
         await self._deployed.start()
         self._replacements.start()
+        settle()
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """The HTTP application, built in the replica so that it is bound to this object."""

@@ -15,7 +15,7 @@ from catalogue.store import delete_product, insert_events, record_impressions, u
 from contracts.writes import Deleted, EventsAdded, Written
 from deployments.config import GraphConfig
 from deployments.options import INNER
-from deployments.replica import most_replicas
+from deployments.replica import most_replicas, settle
 from deployments.replica_health import ReplicaHealth
 from deployments.replica_log import log_beside_serve
 from deployments.store_metrics import export_stores
@@ -57,6 +57,7 @@ class IngestionDeployment:
         self._health.watch(
             database=self._database, embedder=self._embedder, maintenance=self._maintenance, metrics=self._metrics
         )
+        settle()
 
     async def put_products(self, products: list[BatchProduct], timeout_s: float) -> Written:
         """Write *products* in a transaction of at most *timeout_s*."""

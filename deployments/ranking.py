@@ -17,6 +17,7 @@ from deployments.artifact_probes import FactorsProbe
 from deployments.artifact_samples import artifact_samples
 from deployments.artifact_watch import artifact_status, watch_factors
 from deployments.options import INNER
+from deployments.replica import settle
 from deployments.replica_health import ReplicaHealth
 from deployments.replica_log import log_beside_serve
 from deployments.replica_metrics import export_replica
@@ -35,6 +36,7 @@ class RankingDeployment:
         self._health = ReplicaHealth()
         self._metrics = export_replica(self._health.samples, artifact_samples(self._factors))
         self._health.watch(factors=self._factors, metrics=self._metrics)
+        settle()
         self._health.probe(factors=FactorsProbe(self._factors))
 
     def reconfigure(self, user_config: Mapping[str, Any]) -> None:

@@ -16,7 +16,7 @@ from deployments.artifact_watch import artifact_status, watch_embeddings, watch_
 from deployments.catalogue_watch import watch_catalogue
 from deployments.config import GraphConfig
 from deployments.options import INNER
-from deployments.replica import most_replicas
+from deployments.replica import most_replicas, settle
 from deployments.replica_health import ReplicaHealth
 from deployments.replica_log import log_beside_serve
 from deployments.store_metrics import export_stores
@@ -64,6 +64,7 @@ class RecommendationDeployment:
         self._health.probe(factors=FactorsProbe(self._factors), embeddings=IndexProbe(self._embeddings))
         # The first request opens connections; no client should wait for that.
         await self._retrieval.retrieve(RecommendationRequest(), timeout_s=WARM_UP_S)
+        settle()
 
     async def retrieve(self, request: RecommendationRequest, timeout_s: float) -> Retrieval:
         """Return the candidates for *request* within *timeout_s*."""

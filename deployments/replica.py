@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import math
 
 from ray import serve
@@ -17,6 +18,16 @@ def most_replicas() -> int:
     scaling = deployment.autoscaling_config
     most = int((deployment.num_replicas if scaling is None else scaling.max_replicas) or 1)
     return most + math.ceil(most * deployment.max_surge_percent / 100)
+
+
+def settle() -> None:
+    """
+    Exempt what was made so far from garbage collection, for it lives as long as the process.
+
+    To be called when a replica is ready. A full collection would look at some 200,000 objects of libraries each time,
+    with every request waiting for 100 ms.
+    """
+    gc.freeze()
 
 
 async def being_deployed() -> bool:

@@ -15,7 +15,7 @@ from deployments.artifact_watch import artifact_status, watch_embeddings
 from deployments.catalogue_watch import watch_catalogue
 from deployments.config import GraphConfig
 from deployments.options import INNER
-from deployments.replica import most_replicas
+from deployments.replica import most_replicas, settle
 from deployments.replica_health import ReplicaHealth
 from deployments.replica_log import log_beside_serve
 from deployments.store_metrics import export_stores
@@ -59,6 +59,7 @@ class SearchDeployment:
         self._health.probe(embeddings=IndexProbe(self._embeddings))
         # The first query opens connections and touches the whole index; no client should wait for that.
         await self._retrieval.retrieve(SearchRequest(q="warm up"), timeout_s=WARM_UP_S)
+        settle()
 
     async def retrieve(self, request: SearchRequest, timeout_s: float) -> Retrieval:
         """Return the candidates for *request* within *timeout_s*."""

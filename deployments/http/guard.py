@@ -4,27 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
-import secrets
 import time
 from contextlib import nullcontext
-from typing import get_args
 
-import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deployments.adaptive_limit import Evidence
-from deployments.admission import Admission, BodyRoom, Lane, Overloaded, Reason
-from deployments.http.problems import MEDIA_TYPE, Problem, overloaded
+from deployments.admission import Admission, BodyRoom, Lane, Overloaded
+from deployments.http.problems import Problem
+from deployments.http.refusals import SEARCHES, Refusals, lane_of, request_id_of
 
-REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
-UNGUARDED = ("/health",)
-API = "/v1/"
-SEARCHES = ("/v1/search", "/v1/recommendations")
-READS_BY_POST = frozenset(SEARCHES)
 DEGRADED = b"x-degraded"
-RETRIES_S = 3
-"""A client that is refused comes back after 1 to so many seconds: not all at the same moment."""
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +35,7 @@ class Guard:
     def __init__(self, app: ASGIApp, *, admission: Admission) -> None:
         self._app = app
         self._admission = admission
-        self._refused = 0
+        self._refusals = Refusals()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer it with a problem."""
@@ -53,7 +43,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
         headers = dict(scope["headers"])
-        request_id = _request_id(headers)
+        request_id = request_id_of(headers)
         scope.setdefault("state", {})["request_id"] = request_id
         answer = _Answer(send)
         try:
@@ -61,7 +51,7 @@ class Guard:
         except Overloaded as refusal:
             if answer.started:
                 raise
-            await self._refuse(refusal, request_id, send)
+            await self._refusals.answer(refusal, request_id, send)
         except Problem as problem:
             if answer.started:
                 raise
@@ -74,7 +64,7 @@ class Guard:
             await Problem(500, "internal", detail).response(request_id)(scope, receive, send)
 
     async def _guarded(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, answer: _Answer) -> None:
-        lane = _lane(scope)
+        lane = lane_of(scope)
         if lane is not None:
             self._admission.check(lane)
         length = headers.get(b"content-length", b"")
@@ -140,20 +130,6 @@ class Guard:
             admission.bodies -= 1
         return _Given(bytes(body), receive)
 
-    async def _refuse(self, refusal: Overloaded, request_id: str, send: Send) -> None:
-        """Answer 429, as cheaply as can be: under overload this is what is done most often."""
-        self._refused += 1
-        retry_after_s = 1 + self._refused % RETRIES_S
-        before, after = _REFUSALS[refusal.reason, retry_after_s]
-        body = before + orjson.dumps(request_id) + after
-        headers = [
-            (b"content-type", MEDIA_TYPE.encode()),
-            (b"content-length", b"%d" % len(body)),
-            (b"retry-after", b"%d" % retry_after_s),
-        ]
-        await send({"type": "http.response.start", "status": 429, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
-
 
 class _Answer:
     """Passes an answer on and keeps what its first line says."""
@@ -185,16 +161,6 @@ class _Given:
         return {"type": "http.request", "body": body, "more_body": False}
 
 
-def _lane(scope: Scope) -> Lane | None:
-    """Which bound a request counts against; None: none."""
-    path: str = scope["path"]
-    if path.startswith(UNGUARDED):
-        return None
-    if not path.startswith(API):
-        return "pages"
-    return "reads" if scope["method"] in ("GET", "HEAD") or path in READS_BY_POST else "writes"
-
-
 def _evidence(status: int, degraded: bytes) -> Evidence:
     """What the time until an answer says of the load. That a 503 was quick says nothing: a breaker is open."""
     if b"=overloaded" in degraded:
@@ -213,23 +179,3 @@ def _too_large(max_bytes: int) -> Problem:
 def _too_slow(timeout_s: float) -> Problem:
     detail = f"The body did not arrive within {timeout_s:g} s. Send it again, in smaller batches."
     return Problem(408, "body_timeout", detail, headers={"Connection": "close"})
-
-
-def _request_id(headers: dict[bytes, bytes]) -> str:
-    """The client's own X-Request-Id when it is well-formed, else a fresh one."""
-    given = headers.get(b"x-request-id", b"").decode("latin-1")
-    return given if REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
-
-
-def _refusals() -> dict[tuple[str, int], tuple[bytes, bytes]]:
-    """Each refusal's document, cut where the request id stands."""
-    found = {}
-    for reason in get_args(Reason):
-        for retry_after_s in range(1, RETRIES_S + 1):
-            body = bytes(overloaded(reason, retry_after_s).response("\0").body)
-            before, _, after = body.partition(orjson.dumps("\0"))
-            found[reason, retry_after_s] = before, after
-    return found
-
-
-_REFUSALS = _refusals()

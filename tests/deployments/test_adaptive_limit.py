@@ -53,7 +53,7 @@ class TestInvariants:
 
 
 class TestTarget:
-    @pytest.mark.parametrize(("share_of_others_s", "target_s"), [(0.0, 0.45), (0.15, 0.1)])
+    @pytest.mark.parametrize(("share_of_others_s", "target_s"), [(0.0, 0.45), (0.15, 0.075)])
     def test_long_times_at_the_floor_count_if_fewer_at_once_were_fewer_answers(
         self, share_of_others_s: float, target_s: float
     ) -> None:
