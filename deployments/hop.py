@@ -124,12 +124,13 @@ class Hop:
             HopFailed: none answers in time.
         """
         started = time.perf_counter()
+        probe = self.breaker.begin_background_probe()
         try:
             status: dict[str, Any] = await self._answered("status", (), Deadline.in_seconds(timeout_s), again=True)
         except Exception as error:
-            self.breaker.background_probe(ok=False)
+            probe.failed()
             raise self._failure("status", error, started) from error
-        self.breaker.background_probe(ok=True)
+        probe.succeeded()
         return status
 
     def _look_for_a_replica(self) -> None:

@@ -163,12 +163,13 @@ class Cache:
         """
         if self._redis is None:
             return
+        probe = self.breaker.begin_background_probe()
         try:
             await self._answered(cast("Awaitable[object]", self._redis.ping()))
         except CacheUnavailable:
-            self.breaker.background_probe(ok=False)
+            probe.failed()
             raise
-        self.breaker.background_probe(ok=True)
+        probe.succeeded()
 
     async def close(self) -> None:
         """Close every connection."""

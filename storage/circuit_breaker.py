@@ -136,10 +136,17 @@ class CircuitBreaker:
             raise refusal(self.name, retry_in_s=self.retry_in_s)
         return Permit(self)
 
-    def background_probe(self, ok: bool) -> None:
-        """Note a health check of the dependency, made without a permit: half open it is a probe, else it is nothing."""
-        if self.state == "half_open":
-            self.record(self.generation, ok=ok)
+    def begin_background_probe(self) -> Permit:
+        """
+        Return the permit of a health check, which is made whatever the state is.
+
+        Begun half open it is a probe, and counts as one as long as that state lasts; else its outcome is nothing.
+        """
+        is_probe = self.state == "half_open"
+        permit = Permit(self)
+        if not is_probe:
+            permit.released()
+        return permit
 
     def record(self, generation: int, *, ok: bool) -> None:
         """Note the outcome of a call that was admitted in *generation*, the number of an uninterrupted state."""

@@ -87,16 +87,17 @@ class Monitor:
         """Return the newest heartbeat on the primary, or None where it cannot be told."""
         beat: asyncpg.Record | None = None
         began_at = time.monotonic()
+        probe = self._primary.breaker.begin_background_probe()
         try:
             async with asyncio.timeout(PROBE_TIMEOUT_S):
                 beat = await self._primary.probe(QUERIES["beat"], QUERIES["last_beat"])
         except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError):
             pass  # not migrated yet
         except SERVER_FAILURES as error:
-            self._primary.breaker.background_probe(ok=False)
+            probe.failed()
             self.failed(self._primary, error)
             return None
-        self._primary.breaker.background_probe(ok=True)
+        probe.succeeded()
         self._set_primary(None)
         self._primary.progress.saw(beat, began_at=began_at)
         self._primary.keep_warm()
@@ -105,16 +106,17 @@ class Monitor:
     async def _measure(self, replica: Endpoint, beat: asyncpg.Record | None) -> None:
         """Tell the router the replica's lag behind *beat*, the primary's newest heartbeat, just read."""
         lag_ms: float | None = None
+        probe = replica.breaker.begin_background_probe()
         try:
             async with asyncio.timeout(PROBE_TIMEOUT_S):
                 lag_ms = await _lag_ms(replica, beat)
         except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError):
             pass  # not migrated yet
         except SERVER_FAILURES as error:
-            replica.breaker.background_probe(ok=False)
+            probe.failed()
             self.failed(replica, error)
             return
-        replica.breaker.background_probe(ok=True)
+        probe.succeeded()
         self._tell(replica, lag_ms)
         replica.keep_warm()
 

@@ -222,6 +222,23 @@ class TestStatus:
         await failure(tried.status(timeout_s=SHORT_S))
         assert tried.breaker.status().opened_total == 2
 
+    async def test_one_begun_while_it_was_open_counts_for_nothing(self) -> None:
+        now = 0.0
+
+        async def status() -> None:
+            nonlocal now
+            now = 31.0
+            assert tried.breaker.state == "half_open"
+            raise ValueError
+
+        tried = Hop(
+            Handle("search", work=failing(RayActorError), status=status),  # type: ignore[arg-type]
+            CircuitBreaker("search", clock=lambda: now),
+        )
+        await asked(tried, 5)
+        await failure(tried.status(timeout_s=AMPLE_S))
+        assert (tried.breaker.state, tried.breaker.status().opened_total) == ("half_open", 1)
+
 
 class TestNoReplicaLeft:
     async def test_a_call_fails_at_once_and_is_no_fault(self) -> None:

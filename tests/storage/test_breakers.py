@@ -27,7 +27,7 @@ class TestBreakers:
                 breakers.of("redis").admit().failed()
             now = 30.0
             for _ in range(3):
-                breakers.of("redis").background_probe(ok=True)
+                breakers.of("redis").begin_background_probe().succeeded()
         lines = [(record.levelname, record.getMessage().split(" after ")[0]) for record in caplog.records]
         assert lines == [
             ("WARNING", "breaker redis: closed -> open"),

@@ -45,6 +45,11 @@ def half_opened(clock: Clock, rules: BreakerConfig = RULES) -> CircuitBreaker:
     return breaker
 
 
+def checked(breaker: CircuitBreaker, *, ok: bool) -> None:
+    probe = breaker.begin_background_probe()
+    (probe.succeeded if ok else probe.failed)()
+
+
 def admitted(breaker: CircuitBreaker) -> Permit | None:
     try:
         return breaker.admit()
@@ -159,7 +164,7 @@ class TestOpen:
         clock = Clock()
         breaker = opened(clock)
         for ok in (True, True, True, True, False):
-            breaker.background_probe(ok)
+            checked(breaker, ok=ok)
         assert breaker.status().state == "open"
         clock.now += 30
         assert breaker.status().state == "half_open"
@@ -200,7 +205,7 @@ class TestHalfOpen:
         clock = Clock()
         breaker = half_opened(clock)
         early = [permit for permit in (admitted(breaker) for _ in range(40)) if permit is not None]
-        breaker.background_probe(ok=False)
+        checked(breaker, ok=False)
         clock.now += 30
         assert breaker.state == "half_open"
         for permit in early:
@@ -211,14 +216,36 @@ class TestHalfOpen:
         breaker = half_opened(Clock())
         states = []
         for _ in range(3):
-            breaker.background_probe(ok=True)
+            checked(breaker, ok=True)
             states.append(breaker.state)
         assert states == ["half_open", "half_open", "closed"]
 
     def test_a_health_check_that_fails_opens_it(self) -> None:
         breaker = half_opened(Clock())
-        breaker.background_probe(ok=False)
+        checked(breaker, ok=False)
         assert breaker.state == "open"
+
+    @pytest.mark.parametrize("told", ["failed", "succeeded"])
+    def test_a_health_check_begun_while_it_was_open_changes_nothing(self, told: str) -> None:
+        clock = Clock()
+        breaker = opened(clock)
+        late = [breaker.begin_background_probe() for _ in range(RULES.probes_to_close)]
+        clock.now += RULES.open_s
+        assert breaker.state == "half_open"
+        for probe in late:
+            getattr(probe, told)()
+        assert (breaker.state, breaker.status().opened_total) == ("half_open", 1)
+
+    def test_health_checks_of_an_earlier_attempt_do_not_count_in_a_later_one(self) -> None:
+        clock = Clock()
+        breaker = half_opened(clock)
+        late = [breaker.begin_background_probe() for _ in range(RULES.probes_to_close)]
+        checked(breaker, ok=False)
+        clock.now += RULES.open_s
+        assert breaker.state == "half_open"
+        for probe in late:
+            probe.succeeded()
+        assert breaker.state == "half_open"
 
     def test_a_probe_that_nothing_is_heard_of_holds_up_nobody(self) -> None:
         breaker = half_opened(Clock())
@@ -238,7 +265,7 @@ class TestListeners:
             breaker.admit().failed()
         clock.now += 30
         for _ in range(3):
-            breaker.background_probe(ok=True)
+            checked(breaker, ok=True)
         assert states == ["open open", "half_open half_open", "closed closed"]
         assert str(changes[0]) == (
             "breaker shop: closed -> open after 0.0 s; 5 of 5 calls failed in its window, 5 in a row, 0 refused, "
@@ -281,12 +308,9 @@ class NaiveBreaker:
     def row(self) -> int:
         return len(list(takewhile(lambda entry: not entry[2], reversed(self.log))))
 
-    def outcome(self, stretch: int | None, *, ok: bool, now: float) -> None:
+    def outcome(self, stretch: int, *, ok: bool, now: float) -> None:
         self.refresh(now)
-        if stretch is None:
-            if self.state != "half_open":
-                return
-        elif stretch != self.stretch:
+        if stretch != self.stretch:
             return
         self.log.append((now, self.stretch, ok))
         if self.state == "half_open":
@@ -320,6 +344,8 @@ class RandomHistories(RuleBasedStateMachine):
         # Each permit with when and in which stretch it was given; those told already stay, to be told again.
         self.permits: list[tuple[Permit, int, float]] = []
         self.told: set[int] = set()
+        # Each health check with the half-open stretch in which it was begun; None: begun in another state.
+        self.checks: list[tuple[Permit, int | None]] = []
 
     @rule(step=steps)
     def time_passes(self, step: float) -> None:
@@ -372,10 +398,27 @@ class RandomHistories(RuleBasedStateMachine):
             if self.permits:
                 self.call_ends(len(self.permits) - 1, "succeeded" if told[number % len(told)] else "failed")
 
+    @rule()
+    def a_check_begins(self) -> None:
+        self.naive.refresh(self.clock.now)
+        stretch = self.naive.stretch if self.naive.state == "half_open" else None
+        self.checks.append((self.breaker.begin_background_probe(), stretch))
+
+    @precondition(lambda self: self.checks)
+    @rule(data=st.data(), ok=st.booleans())
+    def a_check_ends(self, data: st.DataObject, ok: bool) -> None:
+        self.check_ends(data.draw(st.integers(0, len(self.checks) - 1)), ok=ok)
+
+    def check_ends(self, index: int, *, ok: bool) -> None:
+        probe, stretch = self.checks.pop(index)
+        (probe.succeeded if ok else probe.failed)()
+        if stretch is not None:
+            self.naive.outcome(stretch, ok=ok, now=self.clock.now)
+
     @rule(ok=st.booleans())
-    def it_is_checked_in_the_background(self, ok: bool) -> None:
-        self.breaker.background_probe(ok)
-        self.naive.outcome(None, ok=ok, now=self.clock.now)
+    def it_is_checked_at_once(self, ok: bool) -> None:
+        self.a_check_begins()
+        self.check_ends(len(self.checks) - 1, ok=ok)
 
     @invariant()
     def both_say_the_same(self) -> None:
@@ -392,6 +435,7 @@ class RandomHistories(RuleBasedStateMachine):
 TestRandomHistories = RandomHistories.TestCase
 
 
+ACTIONS = {"time": 20, "begin": 25, "end": 45, "told again": 3, "check": 5, "checked": 5, "fail": 2}
 OUTCOMES = ["succeeded", "succeeded", "failed", "timed_out", "released"]
 
 
@@ -403,7 +447,7 @@ class TestLongHistories:
         history = RandomHistories()
         history.begin(rules=rules, start=random.random())
         for _ in range(1500):
-            action = random.choices(["time", "begin", "end", "told again", "check", "fail"], [20, 25, 45, 3, 5, 2])[0]
+            action = random.choices(list(ACTIONS), list(ACTIONS.values()))[0]
             waiting = sorted(set(range(len(history.permits))) - history.told)
             if action == "time":
                 history.time_passes(random.choice([0.0, 0.125, 0.5, 1.0, 3.0, rules.open_s / 2]))
@@ -415,7 +459,9 @@ class TestLongHistories:
             elif action == "told again" and history.told:
                 history.call_ends(random.choice(sorted(history.told)), random.choice(["succeeded", "failed"]))
             elif action == "check":
-                history.it_is_checked_in_the_background(random.random() < 0.8)
+                history.a_check_begins()
+            elif action == "checked" and history.checks:
+                history.check_ends(random.randrange(len(history.checks)), ok=random.random() < 0.8)
             elif action == "fail":
                 history.it_fails_until_it_opens()
             history.both_say_the_same()
