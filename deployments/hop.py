@@ -118,7 +118,7 @@ class Hop:
 
     async def status(self, *, timeout_s: float) -> dict[str, Any]:
         """
-        Return what one replica says of itself, whatever the breaker's state: half open, that is a probe.
+        Return what one replica says of itself, whatever the breaker's state: half open, it counts as a call would.
 
         Raises:
             HopFailed: none answers in time.
@@ -128,7 +128,7 @@ class Hop:
         try:
             status: dict[str, Any] = await self._answered("status", (), Deadline.in_seconds(timeout_s), again=True)
         except Exception as error:
-            probe.failed()
+            _weigh(probe, error)
             raise self._failure("status", error, started) from error
         probe.succeeded()
         return status

@@ -10,7 +10,7 @@ from ray.serve._private.common import DeploymentID
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 
 from contracts.stages import Cause
-from deployments.hop import Hop, HopFailed
+from deployments.hop import Hop, HopFailed, NoReplica
 from deployments.replica_sight import replicas_of
 from storage.circuit_breaker import CircuitBreaker
 from storage.config import BreakerConfig
@@ -21,6 +21,13 @@ AMPLE_S = 20.0
 SHORT_S = 0.15
 
 Clock = Callable[[], float]
+
+BLAMELESS: dict[str, Raise] = {
+    "full queue": lambda: BackPressureError(num_queued_requests=2, max_queued_requests=2),
+    "not deployed": lambda: DeploymentUnavailableError(DeploymentID(name="search")),
+    "no replica": lambda: NoReplica("search"),
+    "a store within": lambda: DatabaseUnavailable("primary", "gone"),
+}
 
 
 def dying(*, times: int) -> tuple[Callable[..., Any], list[object]]:
@@ -154,15 +161,7 @@ class TestBreaker:
         tried = hop(Handle("search", work=hanging))
         assert await asked(tried, 6, timeout_s=0.001) == ["timeout"] * 6
 
-    @pytest.mark.parametrize(
-        "error",
-        [
-            lambda: BackPressureError(num_queued_requests=2, max_queued_requests=2),
-            lambda: DeploymentUnavailableError(DeploymentID(name="search")),
-            lambda: DatabaseUnavailable("primary", "gone"),
-        ],
-        ids=["full queue", "not deployed", "a store within"],
-    )
+    @pytest.mark.parametrize("error", BLAMELESS.values(), ids=BLAMELESS)
     async def test_what_is_not_the_fault_of_its_replicas_does_not(self, error: Raise) -> None:
         tried = hop(Handle("search", work=failing(error)))
         assert "circuit_open" not in await asked(tried, 10)
@@ -213,14 +212,32 @@ class TestStatus:
 
     async def test_half_open_one_that_is_not_opens_it_again(self) -> None:
         now = 0.0
+
+        async def status() -> None:
+            nonlocal now
+            now += SHORT_S
+            await hanging()
+
         tried = Hop(
-            Handle("search", work=failing(RayActorError), status=hanging),  # type: ignore[arg-type]
+            Handle("search", work=failing(RayActorError), status=status),  # type: ignore[arg-type]
             CircuitBreaker("search", clock=lambda: now),
         )
         await asked(tried, 5)
         now = 31.0
         await failure(tried.status(timeout_s=SHORT_S))
         assert tried.breaker.status().opened_total == 2
+
+    @pytest.mark.parametrize("error", BLAMELESS.values(), ids=BLAMELESS)
+    async def test_half_open_what_is_not_the_fault_of_its_replicas_is_no_probe(self, error: Raise) -> None:
+        now = 0.0
+        tried = Hop(
+            Handle("search", work=failing(RayActorError), status=failing(error)),  # type: ignore[arg-type]
+            CircuitBreaker("search", clock=lambda: now),
+        )
+        await asked(tried, 5)
+        now = 31.0
+        await failure(tried.status(timeout_s=AMPLE_S))
+        assert (tried.breaker.state, tried.breaker.status().opened_total) == ("half_open", 1)
 
     async def test_one_begun_while_it_was_open_counts_for_nothing(self) -> None:
         now = 0.0
