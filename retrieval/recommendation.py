@@ -80,7 +80,7 @@ class RecommendationRetrieval:
         popular, found.profile = await asyncio.gather(
             self._by_popularity(request, deadline), self._owner(request, deadline)
         )
-        if found.profile is not None and found.profile.stage.cause in ("timeout", "unavailable", "overloaded"):
+        if found.profile is not None and _owner_unread(found.profile.stage):
             found.stages = [found.profile.stage]
         return await self._assemble(_with_popular(found, popular, request), request, deadline)
 
@@ -217,6 +217,11 @@ def _with_popular(
         found.lists = [*found.lists, popular_list.retrieved]
     found.stages = [*found.stages, *stages]
     return found
+
+
+def _owner_unread(stage: Stage) -> bool:
+    """Whether what a user owns is unknown; that a process which only stands in holds no model is no news."""
+    return stage.degraded and stage.cause not in ("artifact_missing", "artifact_corrupt")
 
 
 def _unless_missed(stage: Stage, retrieved: Retrieved | None, missed: Cause | None) -> Stage:

@@ -13,8 +13,10 @@ from contracts.stages import Stage
 from retrieval.config import RetrievalConfig
 from retrieval.live_catalogue import LiveCatalogue
 from retrieval.recommendation import RecommendationRetrieval
+from storage.breakers import Breakers
 from storage.cache import Cache
 from storage.database import Database
+from storage.settings import StorageSettings
 
 
 def stages(retrieval: Retrieval) -> dict[str, Stage]:
@@ -163,6 +165,22 @@ class TestWhatIsLeft:
         assert best(found, "popular")[0] == "p2"
         assert found.profile is not None
         assert found.profile.owned == {"p2"}, "ranking leaves it out"
+
+    async def test_in_the_popular_list_an_owner_that_cannot_be_read_is_told_whatever_the_cause(
+        self, catalogue_url: str, cache: Cache
+    ) -> None:
+        breakers = Breakers()
+        database = Database(StorageSettings(catalogue_url), application="tests", breakers=breakers)
+        await database.start()
+        retrieval = RecommendationRetrieval(database, cache, RetrievalConfig())
+        request = RecommendationRequest(user_id="drinker")
+        assert "profile" not in stages(await retrieval.popular(request, timeout_s=10)), "it was read"
+        breaker = breakers.of("postgres:primary")
+        for _ in range(breaker.rules.consecutive):
+            breaker.admit().failed()
+        found = await retrieval.popular(request, timeout_s=10)
+        await database.close()
+        assert stages(found)["profile"].cause == "circuit_open"
 
     async def test_without_a_database_the_model_still_answers(
         self,
