@@ -11,7 +11,7 @@ import numpy as np
 
 from artifacts.active import Loaded
 from contracts.candidates import Candidates, Profile, Retrieval, Retrieved, RetrieverName
-from contracts.deadline import Deadline
+from contracts.deadline import Deadline, time_limit
 from contracts.requests import ReadRequest
 from contracts.stages import Stage
 from contracts.versions import Versions
@@ -19,6 +19,7 @@ from retrieval.epoch import Epoch
 from retrieval.fusion import fuse
 from retrieval.hydration import Hydrated, Hydrator, without_features
 from retrieval.reads import one_database, read_freshness, read_stage
+from retrieval.remembered import Remembered
 from retrieval.stage_run import run_stage
 from storage.database import ReadSource
 
@@ -98,13 +99,12 @@ async def assemble(
     )
     hydrated, stage = await _hydrated(found, reading, timeout_s=deadline.left_s(DATABASE_SHARE))
     sources = [*found.sources, *(hydrated.sources if hydrated else ())]
-    known = (
-        await hydrator.remembered(
+    known = None
+    if hydrated is None:
+        remembering = hydrator.remembered(
             fused, request=request, relevance=found.relevance, revisions=revisions, cached=not found.cache_down
         )
-        if hydrated is None
-        else None
-    )
+        known = await _within(deadline, remembering)
     if known is not None:
         stage = replace(stage, status="fallback", fallback=REMEMBERED)
     unfiltered = hydrated is None and known is None and request.filtered
@@ -131,6 +131,15 @@ async def _hydrated(
         reading.close()
         return None, Stage("hydrate", status="skipped", cause=failed.cause)
     return await run_stage("hydrate", reading, timeout_s=timeout_s)
+
+
+async def _within(deadline: Deadline, remembering: Coroutine[Any, Any, Remembered | None]) -> Remembered | None:
+    """What is known without a database; None where that takes too long."""
+    try:
+        async with time_limit(deadline.left_s()):
+            return await remembering
+    except TimeoutError:
+        return None
 
 
 def _shows_no_database(stage: Stage) -> bool:

@@ -10,6 +10,7 @@ from typing import TypeVar
 import numpy as np
 
 from contracts.candidates import BoolArray, Candidates, FloatArray
+from contracts.deadline import time_left_s, time_limit
 from contracts.requests import ReadRequest
 from retrieval.epoch import Epoch
 from retrieval.feature_cache import FeatureCache
@@ -19,6 +20,9 @@ from retrieval.product_features import ProductFeatures
 from storage.errors import CacheUnavailable
 
 Value = TypeVar("Value")
+
+CACHE_SHARE = 0.5
+"""What the cache may take of the time left, so that what the catalogue in memory knows is not lost with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +54,18 @@ async def remembered(
 
     The catalogue in memory knows which there are, what is in stock and what passes; one that it does not know is left
     out. Without it the cached features say so; of a product without any nothing is known, so that it stays, as in
-    stock, unless there are filters.
+    stock, unless there are filters. A cache that hangs costs no more than half of the time that a `time_limit` leaves,
+    and never what the catalogue knows.
     """
     look = None if catalogue is None else await asyncio.to_thread(catalogue.look, request)
     columns = None if look is None else look.columns
     known = {**revisions, **(columns.revisions(fused.product_ids) if columns else {})}
     version = None if epoch is None else epoch.popularity
+    left_s = time_left_s()
+    timeout_s = None if left_s is None else left_s * CACHE_SHARE
     features, popularity = await asyncio.gather(
-        _found(cache.features(known) if cache and known else None),
-        _found(cache.popularity(fused.product_ids, version) if cache and version else None),
+        _found(cache.features(known) if cache and known else None, timeout_s),
+        _found(cache.popularity(fused.product_ids, version) if cache and version else None, timeout_s),
     )
     if columns is None and not features and not popularity:
         return None
@@ -110,8 +117,11 @@ def _age_days(features: Mapping[str, ProductFeatures], product_ids: Sequence[str
     return ages
 
 
-async def _found(look: Awaitable[dict[str, Value]] | None) -> dict[str, Value]:
+async def _found(look: Awaitable[dict[str, Value]] | None, timeout_s: float | None) -> dict[str, Value]:
+    if look is None:
+        return {}
     try:
-        return await look if look is not None else {}
-    except CacheUnavailable:
+        async with time_limit(timeout_s):
+            return await look
+    except (CacheUnavailable, TimeoutError):
         return {}
