@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import product
 
 from contracts.stages import Stage
 from deployments.metrics import Sample
@@ -12,13 +13,15 @@ from deployments.metrics import Sample
 BOUNDS_S = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0)
 ENDPOINTS = ("search", "recommendations", "products", "events", "users", "health")
 OTHER = "other"
+COMPARED = (200, 429, 500, 503, 504)
+"""Statuses that alerts compare. Prometheus sees a series grow only from its second value on, so each begins at 0."""
 
 
 class RequestFigures:
     """Counts answers by endpoint and status with the time they took, and stages by what became of them."""
 
     def __init__(self) -> None:
-        self._answers: Counter[tuple[str, int]] = Counter({(name, 200): 0 for name in ENDPOINTS})
+        self._answers: Counter[tuple[str, int]] = Counter(dict.fromkeys(product(ENDPOINTS, COMPARED), 0))
         self._degraded: Counter[str] = Counter({"search": 0, "recommendations": 0})
         self._stages: Counter[tuple[str, str, str]] = Counter()
         self._slots: dict[str, list[int]] = {}

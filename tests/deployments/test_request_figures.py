@@ -45,6 +45,16 @@ class TestRequestFigures:
         figures.made("search", [Stage("profile", "skipped", cause="unknown_user")])
         assert values(figures, "shortlist_degraded_total") == {("search",): 1}
 
+    def test_errors_and_refusals_are_there_as_nothing_before_the_first(self) -> None:
+        """Prometheus takes a series that begins at 200 for one that has not grown."""
+        begun = {
+            (sample.tags["endpoint"], sample.tags["status"])
+            for sample in RequestFigures().samples()
+            if sample.name == "shortlist_answers_total" and sample.value == 0
+        }
+        named = ("search", "recommendations", "products", "events", "users", "health")
+        assert begun == {(name, status) for name in named for status in ("200", "429", "500", "503", "504")}
+
     def test_what_alerts_compare_is_there_before_anything_happens(self) -> None:
         names = {(sample.name, sample.tags.get("endpoint")) for sample in RequestFigures().samples()}
         assert {("shortlist_answers_total", "search"), ("shortlist_degraded_total", "search")} <= names
