@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import asyncpg
 
@@ -117,11 +117,13 @@ class Reader:
 
     def _attempt_s(self, tried: Sequence[str]) -> float | None:
         """Seconds for a read on the last of *tried*, so that another server can still answer; None: all there are."""
-        left_s = time_left_s()
-        if left_s is None or left_s * HALF < LEAST_ATTEMPT_S:
-            return None
         following = self._router.next_route(tried, primary_answers=self._monitor.primary_answers)
-        return left_s * HALF if following is not None and self._answers(following.name) else None
+        return self._share_s(others=following is not None and self._answers(following.name))
+
+    def _share_s(self, *, others: bool) -> float | None:
+        """Seconds for one server where *others* could answer; None: all there are."""
+        left_s = time_left_s()
+        return left_s * HALF if others and left_s is not None and left_s * HALF >= LEAST_ATTEMPT_S else None
 
     def _answers(self, name: str) -> bool:
         gate = self._router.gates.get(name)
@@ -129,27 +131,57 @@ class Reader:
         return healthy and self._endpoint(name).breaker.state != "open"
 
     async def read_after(self, token: ConsistencyToken, query_name: str, sql: str, *args: object) -> Rows:
-        """Read what sees *token*: from a usable replica that has reached it, the primary, any replica that has."""
+        """
+        Read what sees *token*: from a usable replica that has reached it, the primary, any replica that has.
+
+        Who does not answer is asked after those who do. As in `read`, the first gets half of the time where another
+        one could answer.
+        """
         usable = [self._replicas[name] for name in self._router.usable()]
         wait_s = self._token_wait_s if any(self._is_near(replica) for replica in usable) else 0.0
         first = await first_to_cover(token, usable, within_s=wait_s)
-        if first is not None and (rows := await self._covering(first, token, query_name, sql, *args)):
-            return rows
-        try:
-            await self._follow_a_newer(token)
-            route = self._route_to_primary()
-            with self._router.running(route):
-                return Rows(await self._primary.fetch(query_name, sql, *args), self._source(route))
-        except PoolTimeout:
-            raise
-        except DatabaseUnavailable as error:
-            self._note(self._primary, error)
-            for replica in self._replicas.values():
-                if rows := await self._covering(replica, token, query_name, sql, *args):
-                    return rows
-            raise DatabaseUnavailable(
-                PRIMARY, f"{error.problem}, and no read replica has reached the consistency token {token}"
-            ) from error
+        waiting = self._in_turn(first)
+        failure: DatabaseUnavailable | None = None
+        problem = "was not asked"
+        while waiting:
+            name = waiting.pop(0)
+            others = any(self._answers(other) and self._may_cover(other, token) for other in waiting)
+            limit_s = self._share_s(others=others and not isinstance(failure, QueryTimeout))
+            try:
+                async with query_limit(query_name, limit_s, endpoint=name):
+                    if name == PRIMARY:
+                        return await self._on_the_primary(token, failure, query_name, sql, *args)
+                    if rows := await self._covering(self._replicas[name], token, query_name, sql, *args):
+                        return rows
+            except DatabaseUnavailable as error:
+                if name == PRIMARY and isinstance(error, PoolTimeout):
+                    raise
+                self._note(self._endpoint(name), error)
+                failure = error
+                problem = error.problem if name == PRIMARY else problem
+        raise DatabaseUnavailable(
+            PRIMARY, f"{problem}, and no read replica has reached the consistency token {token}"
+        ) from failure
+
+    def _in_turn(self, first: Endpoint | None) -> list[str]:
+        """Whom to ask for what sees a token: *first*, the primary, every replica; those that answer before others."""
+        names = [first.name] if first is not None else []
+        rest = [name for name in (PRIMARY, *self._replicas) if name not in names]
+        return names + sorted(rest, key=lambda name: not self._answers(name))
+
+    def _may_cover(self, name: str, token: ConsistencyToken) -> bool:
+        return name == PRIMARY or self._replicas[name].progress.covers(token)
+
+    async def _on_the_primary(
+        self, token: ConsistencyToken, failure: DatabaseUnavailable | None, query_name: str, sql: str, *args: object
+    ) -> Rows:
+        """Return what the primary answers after the *failure* of a replica."""
+        await self._follow_a_newer(token)
+        route = self._route_to_primary()
+        if route.diverted is None and failure is not None and not isinstance(failure, PoolTimeout):
+            route = replace(route, diverted="unavailable")
+        with self._router.running(route):
+            return Rows(await self._primary.fetch(query_name, sql, *args), self._source(route, failure))
 
     def _route_to_primary(self) -> Route:
         """Where a read goes that no replica may answer; a stale answer would not do."""
@@ -163,16 +195,11 @@ class Reader:
     async def _covering(
         self, replica: Endpoint, token: ConsistencyToken, query_name: str, sql: str, *args: object
     ) -> Rows | None:
-        """Return what *replica* answers, or None where it has not reached *token* or does not answer."""
-        gate = self._router.gates[replica.name]
-        source = ReadSource(replica.name, gate.lag_ms, diverted=None)
+        """Return what *replica* answers, or None where it has not reached *token*."""
         if not replica.progress.covers(token):
             return None
-        try:
-            records = await replica.fetch_after(token, query_name, sql, *args)
-        except DatabaseUnavailable as error:
-            self._note(replica, error)
-            return None
+        source = ReadSource(replica.name, self._router.gates[replica.name].lag_ms, diverted=None)
+        records = await replica.fetch_after(token, query_name, sql, *args)
         return None if records is None else Rows(records, source)
 
     async def _follow_a_newer(self, token: ConsistencyToken) -> None:

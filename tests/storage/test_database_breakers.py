@@ -60,6 +60,28 @@ class TestReads:
             assert await eventually(lambda: of(database, "replica-1").healthy)
             assert (await source(database)).diverted == "circuit_open"
 
+    async def test_so_it_does_reads_that_see_a_write(self, breakable_servers: BreakableServers) -> None:
+        """The replica has reached the token before it is frozen, so that it is asked first."""
+        replica = breakable_servers.replica
+        assert replica.process is not None
+        async with started(breakable_servers.settings, StorageConfig(token_wait_s=10)) as database:
+            token = await database.consistency_token()
+            assert (await database.fetch("user_exists", "u", after=token)).source.name == "replica-1"
+            with frozen(replica.process.pid):
+                read = (await database.fetch("user_exists", "u", after=token, timeout_s=0.6)).source
+            assert (read.name, read.diverted) == ("primary", "timeout")
+
+    async def test_one_that_is_left_alone_costs_such_reads_nothing(self, breakable_servers: BreakableServers) -> None:
+        breakers = Breakers()
+        async with started(breakable_servers.settings, StorageConfig(token_wait_s=10), breakers) as database:
+            token = await database.consistency_token()
+            assert (await database.fetch("user_exists", "u", after=token)).source.name == "replica-1"
+            fail(breakers.of(PRIMARY))
+            assert (await database.fetch("user_exists", "u", after=token)).source.name == "replica-1"
+            fail(breakers.of(REPLICA))
+            with pytest.raises(DatabaseUnavailable, match="no read replica has reached"):
+                await database.fetch("user_exists", "u", after=token)
+
     async def test_a_deadline_of_the_caller_counts_as_a_timeout(self, breakable_servers: BreakableServers) -> None:
         breakers = Breakers()
         async with started(StorageSettings(breakable_servers.primary.url()), breakers=breakers) as database:
