@@ -15,6 +15,7 @@ import asyncpg
 import orjson
 from asyncpg.pool import PoolConnectionProxy
 
+from contracts.deadline import out_of_time
 from storage.config import StorageConfig
 from storage.connection import Connection
 from storage.errors import PoolTimeout
@@ -50,7 +51,7 @@ class PoolStatus:
         acquired: Connections obtained since the start.
         wait_s: Seconds that callers waited for a connection since the start, in all, successfully or not.
         longest_wait_s: The longest of these waits.
-        timeouts: Callers that gave up because all connections stayed in use.
+        timeouts: Callers whose time, or the pool's, was up while all connections stayed in use.
         created: Connections made since the start.
         recycled: Connections closed since the start because of their age.
     """
@@ -135,6 +136,11 @@ class Pool:
                 f"all {self._config.most_connections} connections stayed in use for "
                 f"{self._config.acquire_timeout_s:g} s. Lower the load or add replicas.",
             ) from error
+        except asyncio.CancelledError:
+            # Most callers have less time than a connection is waited for; one who leaves by himself is not counted.
+            if self.is_full and out_of_time():
+                self._timeouts += 1
+            raise
         finally:
             self._waiters -= 1
             waited_s = time.monotonic() - started

@@ -203,4 +203,5 @@ class TestWhatDoesNotCount:
                 await database.fetch_primary("user_exists", "u")
             with pytest.raises(QueryTimeout):
                 await database.fetch_primary("user_exists", "u", timeout_s=0.2)
+            assert database.status()[0].pool.timeouts == 2
             assert breakers.of(PRIMARY).status().failures == 0

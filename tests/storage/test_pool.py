@@ -8,6 +8,7 @@ from typing import cast
 import asyncpg
 import pytest
 
+from contracts.deadline import time_limit
 from storage.config import StorageConfig
 from storage.database import Database
 from storage.errors import PoolTimeout, QueryTimeout
@@ -71,6 +72,13 @@ class TestLimits:
             waiting.cancel()
             await asyncio.gather(waiting, return_exceptions=True)
             assert (pool.status().waiters, pool.status().timeouts) == (0, 0)
+
+    async def test_one_whose_own_time_is_up_before_got_none_in_time(self, database_url: str) -> None:
+        async with opened(database_url, ONE_CONNECTION) as pool, borrowed(pool, 1):
+            with pytest.raises(TimeoutError):
+                async with time_limit(0.2):
+                    await pool.acquire()
+            assert (pool.status().waiters, pool.status().timeouts) == (0, 1)
 
     async def test_each_server_has_a_pool_of_its_own(self, servers: Servers, database_url: str) -> None:
         servers.replay()
