@@ -15,6 +15,7 @@ Detail = Literal[
     "unavailable",
     "degraded",
     "versions-moved",
+    "storing",
     "not-stored",
 ]
 
@@ -27,14 +28,13 @@ class CacheOutcome:
     Attributes:
         status: ``hit``: the answer was kept; ``miss``: it was made; ``bypass``: it was made without asking the cache.
         ttl_s: Seconds for which a hit may still be used.
-        stored: Whether the answer is kept now.
         collapsed: Whether it was being made for another request already.
-        detail: Why the cache was not asked, or why the answer was not kept.
+        detail: Why the cache was not asked, or why the answer is not kept; ``storing``: it is being kept, and nobody
+            waits to see whether that works. RFC 9211's ``stored`` would say that it has.
     """
 
     status: Literal["hit", "miss", "bypass"]
     ttl_s: int | None = None
-    stored: bool = False
     collapsed: bool = False
     detail: Detail | None = None
 
@@ -49,8 +49,6 @@ def cache_status(outcome: CacheOutcome) -> str:
     if outcome.status == "hit":
         return f"{CACHE_NAME}; hit; ttl={outcome.ttl_s}"
     parts = [CACHE_NAME, f"fwd={outcome.status}"]
-    if outcome.stored:
-        parts.append("stored")
     if outcome.collapsed:
         parts.append("collapsed")
     if outcome.detail is not None:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from contracts.answers import Answer
-from contracts.deadline import Deadline
+from contracts.deadline import Deadline, time_limit
 from contracts.requests import ReadRequest, RecommendationRequest, SearchRequest
 from contracts.stages import Stage
 from contracts.versions import Versions
@@ -23,6 +23,9 @@ Compute = Callable[[], Awaitable[Answer]]
 
 # An answer that is cut off at the deadline takes a moment to be put together.
 GRACE_S = 0.25
+
+# What finding an answer may take of the time left, so that one can still be made where the cache hangs.
+FIND_SHARE = 0.6
 
 # What counting a user's events may take: seconds, and share of the request's time.
 EVENT_COUNT_S = 0.2
@@ -72,8 +75,8 @@ class CachedReads:
         Return the answer to *request* without the attributes of its products, and how the cache served it.
 
         An answer is kept if it is not degraded and was made with the very versions that its key names; one made by a
-        part that lags is shown and forgotten. Nothing is asked of the cache, and nothing shared, for a request with a
-        consistency token.
+        part that lags is shown and forgotten. Nobody waits until it is kept, nor long for a cache that hangs. Nothing
+        is asked of the cache, and nothing shared, for a request with a consistency token.
 
         Args:
             request: The request.
@@ -93,10 +96,14 @@ class CachedReads:
         # Only requests with the same deadline share work: one in a hurry must not give its cut-off answer to others.
         (answer, outcome), joined = await self._flights.do(
             (key, request.timeout_ms),
-            lambda: self._found_or_made(key, subject, compute),
+            lambda: self._found_or_made(key, subject, compute, deadline),
             timeout_s=deadline.left_s() + GRACE_S,
         )
         return answer, replace(outcome, collapsed=joined and outcome.status == "miss")
+
+    async def settled(self) -> None:
+        """Return when every answer that was to be kept is, or cannot be."""
+        await self._results.settled()
 
     async def _subject(self, request: SearchRequest | RecommendationRequest, event_count_s: float) -> _Subject | Detail:
         """What an answer depends on, or why that cannot be told or must not matter."""
@@ -111,29 +118,31 @@ class CachedReads:
         except DatabaseUnavailable:
             return "user-unread"
 
-    async def _found_or_made(self, key: str, subject: _Subject, compute: Compute) -> tuple[Answer, CacheOutcome]:
+    async def _found_or_made(
+        self, key: str, subject: _Subject, compute: Compute, deadline: Deadline
+    ) -> tuple[Answer, CacheOutcome]:
         if not self._results.configured:
             return _with_cache(await compute(), not_requested("cache")), CacheOutcome("miss", detail="not-configured")
         started = time.perf_counter()
         try:
-            kept = await self._results.find(key)
-        except CacheUnavailable as error:
+            async with time_limit(deadline.left_s(FIND_SHARE)):
+                kept = await self._results.find(key)
+        except (CacheUnavailable, TimeoutError) as error:
             stage = cache_down(error, started)
             return _with_cache(await compute(), stage), CacheOutcome("miss", detail="unavailable")
         if kept is not None:
             stage = Stage("cache", source="redis", ms=round((time.perf_counter() - started) * 1000, 3))
             return _with_cache(kept[0], stage), CacheOutcome("hit", ttl_s=kept[1])
         answer = await compute()
-        return answer, await self._kept(key, subject, answer)
+        return answer, self._storing(key, subject, answer)
 
-    async def _kept(self, key: str, subject: _Subject, answer: Answer) -> CacheOutcome:
+    def _storing(self, key: str, subject: _Subject, answer: Answer) -> CacheOutcome:
         if answer.degraded or not answer.answered:
             return CacheOutcome("miss", detail="degraded")
         if answer.versions != subject.versions or answer.event_count not in (None, subject.event_count):
             return CacheOutcome("miss", detail="versions-moved")
-        if not await self._results.keep(key, replace(answer, products=None)):
-            return CacheOutcome("miss", detail="not-stored")
-        return CacheOutcome("miss", stored=True)
+        begun = self._results.keep_soon(key, replace(answer, products=None))
+        return CacheOutcome("miss", detail="storing" if begun else "not-stored")
 
 
 def personal_to(request: ReadRequest) -> str | None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import logging
 import time
 from collections.abc import Callable
+from contextvars import Context
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +22,11 @@ from contracts.versions import Freshness, Versions
 from storage.cache import Cache
 from storage.shelf import Shelf
 
+log = logging.getLogger(__name__)
+
 LIFETIME_S = 300
+# Answers on their way to the cache at once: one that is well takes a millisecond for each.
+MOST_AT_ONCE = 100
 # Part of the keys: another shape or meaning of an answer takes the next number.
 SCHEMA = 1
 
@@ -56,6 +63,7 @@ class ResultCache:
     def __init__(self, cache: Cache, *, clock: Callable[[], float] = time.time) -> None:
         self._answers = Shelf(cache, "results", ttl_s=LIFETIME_S, encode=_encode, decode=_decode)
         self._clock = clock
+        self._keeping: set[asyncio.Task[None]] = set()
 
     @property
     def configured(self) -> bool:
@@ -74,9 +82,29 @@ class ResultCache:
             return None
         return kept.answer, min(LIFETIME_S, max(0, round(kept.kept_at + LIFETIME_S - self._clock())))
 
+    def keep_soon(self, key: str, answer: Answer) -> bool:
+        """Begin to `keep` *answer*; return whether that was begun, which it is not while so many are being kept."""
+        if len(self._keeping) >= MOST_AT_ONCE:
+            return False
+        keeping = asyncio.create_task(self._keep_quietly(key, answer), name="result-cache", context=Context())
+        self._keeping.add(keeping)
+        keeping.add_done_callback(self._keeping.discard)
+        return True
+
+    async def settled(self) -> None:
+        """Return when every answer that was to be kept soon is, or cannot be."""
+        if self._keeping:
+            await asyncio.wait(self._keeping)
+
     async def keep(self, key: str, answer: Answer) -> bool:
         """Keep *answer*, which holds no products, under *key*; return whether that worked."""
         return await self._answers.write({key: Kept(answer, self._clock())})
+
+    async def _keep_quietly(self, key: str, answer: Answer) -> None:
+        try:
+            await self.keep(key, answer)
+        except Exception:  # nobody awaits it
+            log.exception("an answer was not kept")
 
 
 def result_key(request: ReadRequest, *, offset: int, versions: Versions, event_count: int | None) -> str:

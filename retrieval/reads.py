@@ -45,7 +45,7 @@ def one_database(sources: Sequence[ReadSource]) -> bool:
     return len({source.name for source in sources}) == 1
 
 
-def cache_down(error: CacheUnavailable, started: float) -> Stage:
+def cache_down(error: CacheUnavailable | TimeoutError, started: float) -> Stage:
     """The stage of a cache that failed, asked at *started* (``perf_counter``): the database says the same instead."""
     ms = round((time.perf_counter() - started) * 1000, 3)
     return Stage("cache", status="fallback", fallback="database", cause=cause_of(error), ms=ms)

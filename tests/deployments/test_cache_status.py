@@ -10,8 +10,7 @@ class TestCacheStatus:
         ("outcome", "value"),
         [
             (CacheOutcome("hit", ttl_s=212), "Shortlist; hit; ttl=212"),
-            (CacheOutcome("miss", stored=True), "Shortlist; fwd=miss; stored"),
-            (CacheOutcome("miss", stored=True, collapsed=True), "Shortlist; fwd=miss; stored; collapsed"),
+            (CacheOutcome("miss", detail="storing"), "Shortlist; fwd=miss; detail=storing"),
             (
                 CacheOutcome("miss", collapsed=True, detail="degraded"),
                 "Shortlist; fwd=miss; collapsed; detail=degraded",

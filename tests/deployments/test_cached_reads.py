@@ -4,7 +4,8 @@ import asyncio
 import os
 import signal
 import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,17 +15,20 @@ from catalogue.events import Event
 from catalogue.store import insert_events
 from cluster.valkey import ValkeyServer
 from contracts.answers import Answer
+from contracts.deadline import Deadline
 from contracts.requests import RecommendationRequest, SearchRequest
 from contracts.stages import Stage
 from contracts.versions import Versions
 from deployments.cache_status import CacheOutcome
-from deployments.cached_reads import CachedReads, personal_to
+from deployments.cached_reads import CachedReads, Compute, personal_to
+from deployments.result_cache import MOST_AT_ONCE
 from retrieval.epoch import EpochWatcher
 from retrieval.hydration import Hydrator
 from retrieval.user_events import event_count
 from storage.cache import Cache
 from storage.database import Database
 from storage.errors import DatabaseUnavailable
+from tests.deaf_server import deaf_server
 from tests.deployments.answers import VERSIONS, answer
 from tests.small_catalogue import kept, redis_of
 
@@ -55,6 +59,22 @@ def maker() -> Maker:
     return maker
 
 
+class Shop(CachedReads):
+    """Answers, and waits until the answer is kept."""
+
+    async def answer(
+        self,
+        request: SearchRequest | RecommendationRequest,
+        *,
+        offset: int,
+        compute: Compute,
+        deadline: Deadline | None = None,
+    ) -> tuple[Answer, CacheOutcome]:
+        answered = await super().answer(request, offset=offset, compute=compute, deadline=deadline)
+        await self.settled()
+        return answered
+
+
 def reads(
     cache: Cache, versions: Callable[[], Versions | None] = lambda: VERSIONS, events: int | Exception = 0
 ) -> CachedReads:
@@ -63,7 +83,11 @@ def reads(
             raise events
         return events
 
-    return CachedReads(cache, versions=versions, event_count=event_count)
+    return Shop(cache, versions=versions, event_count=event_count)
+
+
+async def nobody(*_: object) -> int:
+    return 0
 
 
 def cache_stage(answer: Answer) -> Stage | None:
@@ -76,7 +100,7 @@ class TestHitsAndMisses:
         first, missed = await shop.answer(REQUEST, offset=0, compute=maker)
         second, hit = await shop.answer(REQUEST, offset=0, compute=maker)
         assert maker.made == 1
-        assert (missed.status, missed.stored, hit.status, hit.ttl_s) == ("miss", True, "hit", 300)
+        assert (missed.status, missed.detail, hit.status, hit.ttl_s) == ("miss", "storing", "hit", 300)
         assert cache_stage(first) is None
         assert second.stages[:-1] == first.stages
         assert (second.stages[-1].name, second.stages[-1].status, second.stages[-1].source) == ("cache", "ok", "redis")
@@ -100,7 +124,7 @@ class TestHitsAndMisses:
         moved = replace(VERSIONS, **{version: "next"})
         maker.answer = replace(maker.answer, versions=moved)
         shop = reads(cache, lambda: moved)
-        assert (await shop.answer(REQUEST, offset=0, compute=maker))[1] == CacheOutcome("miss", stored=True)
+        assert (await shop.answer(REQUEST, offset=0, compute=maker))[1] == CacheOutcome("miss", detail="storing")
         assert maker.made == 2
 
     async def test_garbage_is_made_again_and_overwritten(self, cache: Cache, maker: Maker) -> None:
@@ -108,7 +132,7 @@ class TestHitsAndMisses:
         await shop.answer(REQUEST, offset=0, compute=maker)
         (key,) = await kept(cache, "results:")
         await redis_of(cache).set(key, b"{garbage")
-        assert (await shop.answer(REQUEST, offset=0, compute=maker))[1] == CacheOutcome("miss", stored=True)
+        assert (await shop.answer(REQUEST, offset=0, compute=maker))[1] == CacheOutcome("miss", detail="storing")
         assert (await shop.answer(REQUEST, offset=0, compute=maker))[1].status == "hit"
 
     async def test_they_are_counted(self, cache: Cache, maker: Maker) -> None:
@@ -142,7 +166,7 @@ class TestWhatIsNotKept:
         _, outcome = await reads(cache, events=5).answer(request, offset=0, compute=maker)
         assert outcome == CacheOutcome("miss", detail="versions-moved")
         _, outcome = await reads(cache, events=4).answer(request, offset=0, compute=maker)
-        assert outcome == CacheOutcome("miss", stored=True)
+        assert outcome == CacheOutcome("miss", detail="storing")
 
 
 class TestBypass:
@@ -166,7 +190,7 @@ class TestBypass:
         _, outcome = await reads(cache, events=down).answer(request, offset=0, compute=maker)
         assert outcome == CacheOutcome("bypass", detail="user-unread")
         _, outcome = await reads(cache, events=down).answer(REQUEST, offset=0, compute=maker)
-        assert outcome.stored, "who is not named has no events"
+        assert outcome.detail == "storing", "who is not named has no events"
 
 
 class TestWithoutRedis:
@@ -197,6 +221,48 @@ class TestWithoutRedis:
         assert outcome == CacheOutcome("miss", detail="unavailable")
         assert made.page == maker.answer.page
 
+    @pytest.mark.parametrize("timeout_ms", [100, 200, 400, 1000])
+    async def test_one_that_hangs_leaves_time_for_the_work(self, timeout_ms: int) -> None:
+        left_s: list[float] = []
+        deadline = Deadline.in_seconds(timeout_ms / 1000)
+
+        async def make() -> Answer:
+            left_s.append(deadline.left_s())
+            return replace(answer("p1"), event_count=None)
+
+        async with deaf_server() as url:
+            cache = Cache(url)
+            request = REQUEST.model_copy(update={"timeout_ms": timeout_ms})
+            made, outcome = await reads(cache).answer(request, offset=0, compute=make, deadline=deadline)
+            await cache.close()
+        assert left_s[0] > timeout_ms / 1000 * 0.2
+        assert outcome == CacheOutcome("miss", detail="unavailable")
+        stage = cache_stage(made)
+        assert stage is not None
+        assert (stage.status, stage.fallback) == ("fallback", "database")
+
+    async def test_no_answer_waits_until_it_is_kept(self, maker: Maker) -> None:
+        """Redis freezes after it was looked into."""
+        may_keep = asyncio.Event()
+
+        class Freezing(Cache):
+            async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
+                return [None] * len(keys)
+
+            async def set_many(self, *_: object) -> bool:
+                await may_keep.wait()
+                return False
+
+        shop = CachedReads(Freezing("redis://127.0.0.1:1/0"), versions=lambda: VERSIONS, event_count=nobody)
+        began = time.monotonic()
+        outcomes = [(await shop.answer(REQUEST, offset=page, compute=maker))[1] for page in range(MOST_AT_ONCE + 1)]
+        assert time.monotonic() - began < 5
+        assert [outcome.detail for outcome in outcomes] == ["storing"] * MOST_AT_ONCE + ["not-stored"]
+        may_keep.set()
+        await shop.settled()
+        assert (await shop.answer(REQUEST, offset=0, compute=maker))[1].detail == "storing", "there is room again"
+        await shop.settled()
+
     async def test_a_failure_that_retrieval_told_already_is_told_once(self, maker: Maker) -> None:
         down = Cache("unix:///nonexistent/valkey.sock")
         told = Stage("cache", "fallback", fallback="database", cause="unavailable", ms=7.0)
@@ -211,7 +277,7 @@ class TestWithoutRedis:
         made, outcome = await reads(cache).answer(REQUEST, offset=0, compute=maker)
         await redis_of(cache).config_set("maxmemory", "128mb")
         await redis_of(cache).config_set("maxmemory-policy", "allkeys-lru")
-        assert outcome == CacheOutcome("miss", detail="not-stored")
+        assert outcome == CacheOutcome("miss", detail="storing")
         assert not made.degraded
         assert cache.stats()["results"].errors == 1
 
@@ -250,7 +316,7 @@ class TestSharing:
         maker.may_end.set()
         made, outcome = await second
         assert made.page == maker.answer.page
-        assert outcome == CacheOutcome("miss", stored=True, collapsed=True)
+        assert outcome == CacheOutcome("miss", collapsed=True, detail="storing")
 
     async def test_who_is_in_a_hurry_does_not_cut_off_who_is_not(self, cache: Cache) -> None:
         shop, patient, hurried = reads(cache), Maker(), Maker()
@@ -280,7 +346,7 @@ class TestSharing:
         assert maker.made == 1
         maker.answer = replace(answer("p1"), event_count=None)
         made, outcome = await shop.answer(REQUEST, offset=0, compute=maker)
-        assert (made.degraded, outcome.stored, maker.made) == (False, True, 2)
+        assert (made.degraded, outcome.detail, maker.made) == (False, "storing", 2)
 
 
 class TestWithTheDatabase:
@@ -289,7 +355,7 @@ class TestWithTheDatabase:
     async def shop(self, database: Database, cache: Cache) -> tuple[CachedReads, EpochWatcher]:
         watcher = EpochWatcher(database)
         await watcher.read()
-        shop = CachedReads(
+        shop = Shop(
             cache,
             versions=lambda: watcher.versions(index=None, cf=None, weights="w1"),
             event_count=lambda user_id, _: event_count(database, user_id, timeout_s=10),

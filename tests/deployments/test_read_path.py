@@ -297,7 +297,9 @@ class TestCachedAnswer:
     ) -> None:
         request = SearchRequest(q="red wine", timeout_ms=AMPLE_MS)
         versions = (await path(handles, database, cache).searched(request, offset=0)).versions
-        first = await path(handles, database, cache, versions).searched(request, offset=0)
+        well = path(handles, database, cache, versions)
+        first = await well.searched(request, offset=0)
+        await well.cached.settled()
         down = {name: Handle(name, retrieve=hanging, rank=hanging) for name in ("search", "recommendation", "ranking")}
         again = await path(down, database, cache, versions).searched(request, offset=0)
         assert (again.page, again.products, again.versions) == (first.page, first.products, first.versions)
