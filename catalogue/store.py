@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -94,11 +94,19 @@ async def insert_events(connection: Connection, events: Sequence[Event]) -> Inse
     return InsertedEvents(accepted, len(events) - accepted)
 
 
-async def record_impressions(connection: Connection, impressions: Iterable[Impression]) -> None:
+async def record_impressions(
+    connection: Connection, impressions: Sequence[Impression], *, statement_s: float | None = None
+) -> None:
     """
-    Add *impressions*.
+    Add those of *impressions* that are not there yet: a batch of which nothing was heard may be sent again.
+
+    Args:
+        connection: In a transaction.
+        impressions: In any order.
+        statement_s: Seconds after which the server itself is to end a statement.
 
     Raises:
+        asyncpg.QueryCanceledError: a statement took longer.
         asyncpg.PostgresError: the transaction is lost; nothing is written.
     """
     rows = [
@@ -116,4 +124,7 @@ async def record_impressions(connection: Connection, impressions: Iterable[Impre
         )
         for impression in impressions
     ]
+    if statement_s is not None:
+        await connection.execute(QUERIES["limit_statements"], round(statement_s * 1000))
+    await connection.execute(QUERIES["lock_impressions"], [impression.request_id for impression in impressions])
     await connection.executemany(QUERIES["insert_impression"], rows)

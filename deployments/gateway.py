@@ -80,6 +80,8 @@ class GatewayDeployment:
             for handle in (search, recommendation, ranking, ingestion)
         }
         self._ingestion = hops["ingestion"]
+        # A breaker of its own: impressions that wait must not have writes refused.
+        self._recording = Hop(ingestion, self._breakers.of("impressions"))
         self._database = await open_database("gateway", config.storage, self._breakers)
         self._cache = open_cache(self._breakers)
         self._attributes = AttributeCache(self._cache)
@@ -262,4 +264,4 @@ class GatewayDeployment:
 
     async def _record(self, impressions: list[Impression]) -> None:
         timeout_s = self._config.gateway.write_s()
-        await self._ingestion.call("record_impressions", impressions, transaction_s(timeout_s), timeout_s=timeout_s)
+        await self._recording.call("record_impressions", impressions, transaction_s(timeout_s), timeout_s=timeout_s)

@@ -14,10 +14,13 @@ import orjson
 from catalogue.impressions import Impression
 from contracts.answers import Answer
 from contracts.requests import RecommendationRequest, SearchRequest
+from deployments.hop import HopFailed
 
 FLUSH_PERIOD_S = 1.0
 # A hundred answers of a hundred hits stay well below what one message between deployments may hold.
 BATCH = 100
+ATTEMPTS = 10
+"""How often a batch is tried before it is dropped; being refused at once is no attempt."""
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +30,8 @@ class ImpressionLog:
     A queue that never makes a request wait.
 
     Args:
-        write: Writes a batch; may raise, then the batch waits for the next round.
+        write: Writes a batch, once however often it is given the same; may raise, then the batch waits for the next
+            round, of which there are so many.
         capacity: Most impressions waiting; beyond them the oldest are dropped and counted.
     """
 
@@ -36,6 +40,7 @@ class ImpressionLog:
         self._waiting: deque[Impression] = deque()
         self._capacity = capacity
         self._task: asyncio.Task[None] | None = None
+        self._attempts = 0
         self.dropped = 0
 
     def add(self, impression: Impression) -> None:
@@ -76,12 +81,29 @@ class ImpressionLog:
                     raise
                 # Impressions must never harm an answer.
                 log.warning("%d impressions wait on: %s", len(self._waiting), error)
+                self._attempts += not _was_refused(error)
+                if self._attempts >= ATTEMPTS:
+                    self._give_up(len(batch))
                 return
+            self._attempts = 0
+
+    def _give_up(self, count: int) -> None:
+        """Drop the first *count*, so that they hold up no others."""
+        for _ in range(min(count, len(self._waiting))):
+            self._waiting.popleft()
+            self.dropped += 1
+        self._attempts = 0
+        log.error("%d impressions are dropped: they could not be written %d times", count, ATTEMPTS)
 
     async def _run(self) -> None:
         while True:
             await asyncio.sleep(FLUSH_PERIOD_S)
             await self.flush()
+
+
+def _was_refused(error: Exception) -> bool:
+    """Whether the batch was not even tried: *error* says nothing of it."""
+    return isinstance(error, HopFailed) and error.undone and error.cause != "timeout"
 
 
 def impression_of(request: SearchRequest | RecommendationRequest, answer: Answer, request_id: str) -> Impression:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import asyncpg
 from ray import serve
 
 from catalogue.embedding import ProductEmbedder
@@ -21,10 +22,15 @@ from deployments.replica_log import log_beside_serve
 from deployments.store_metrics import export_stores
 from deployments.stores import open_database, open_encoders
 from storage.breakers import Breakers
+from storage.errors import QueryTimeout
+from storage.routing import PRIMARY
 from storage.settings import StorageSettings
 
 SESSIONS = 2
 """Connections to the primary beside the pool: one to embed, one for upkeep."""
+
+STATEMENT_SHARE = 0.5
+"""Of the time of a transaction that writes impressions; for one statement."""
 
 REPLY_S, REPLY_SHARE = 1.25, 0.25
 """Of the time that the gateway waits for a write; for the way there and back, and the consistency token."""
@@ -79,9 +85,17 @@ class IngestionDeployment:
         return EventsAdded(inserted.accepted, inserted.duplicates, await self._database.consistency_token())
 
     async def record_impressions(self, impressions: list[Impression], timeout_s: float) -> None:
-        """Write what answers showed in a transaction of at most *timeout_s*."""
-        async with self._database.transaction(timeout_s=timeout_s) as connection:
-            await record_impressions(connection, impressions)
+        """
+        Write what answers showed in a transaction of at most *timeout_s*, once, however often it is asked.
+
+        The server ends a statement that is too slow before we would: impressions that wait must not open the breaker of
+        a primary that takes everything else.
+        """
+        try:
+            async with self._database.transaction(timeout_s=timeout_s) as connection:
+                await record_impressions(connection, impressions, statement_s=STATEMENT_SHARE * timeout_s)
+        except asyncpg.QueryCanceledError as error:
+            raise QueryTimeout(PRIMARY, "impressions took too long to write") from error
 
     async def status(self) -> dict[str, Any]:
         """Return whether this replica reaches the primary, how far products are embedded, and when upkeep last ran."""

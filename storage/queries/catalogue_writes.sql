@@ -54,9 +54,24 @@ with incoming as materialized (
 )
 select count(*) as accepted from accepted;
 
+-- name: limit_statements
+-- $1 milliseconds. For the transaction: the server itself ends a statement that takes longer.
+select set_config('statement_timeout', $1::integer || 'ms', true);
+
+-- name: lock_impressions
+-- $1 request ids. Until the transaction ends whoever writes impressions of these waits: one that was given up and is still
+-- being committed is not seen yet. In one order, so that writers never wait in a circle.
+select pg_advisory_xact_lock(key)
+from (
+    select distinct hashtextextended('shortlist.impression ' || id, 0) as key from unnest($1::text[]) as id order by key
+) as keys;
+
 -- name: insert_impression
 -- $1 request id, $2 time shown, $3 kind, $4 user id, $5 query, $6 product ids, $7 ranks, $8 scores, $9 features and
--- $10 versions as JSON text.
+-- $10 versions as JSON text. Not again what is there: the same request at the same time, since clients may give several
+-- requests one id.
 insert into impressions
     (request_id, shown_at, kind, user_id, query, product_ids, ranks, scores, features, versions)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9::text::jsonb, $10::text::jsonb);
+select $1::text, $2::timestamptz, $3::text, $4::text, $5::text, $6::text[], $7::integer[], $8::double precision[],
+    $9::text::jsonb, $10::text::jsonb
+where not exists (select from impressions where request_id = $1::text and shown_at = $2::timestamptz);

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import asyncpg
 
@@ -14,6 +14,12 @@ from storage.database import Database
 from storage.settings import StorageSettings
 
 LONG_AGO = datetime(1999, 1, 1, tzinfo=UTC)
+
+
+def shown(request_id: str, at: datetime = LONG_AGO) -> Impression:
+    return Impression(
+        request_id=request_id, kind="search", shown_at=at, product_ids=["a"], ranks=[1], scores=[0.5], query="tea"
+    )
 
 
 def view(event_id: str | None, user_id: str = "u", product_id: str = "p") -> Event:
@@ -197,3 +203,34 @@ class TestRecordImpressions:
             '[{"cf": null, "search": 0.5}, {}]',
             '{"index": "v"}',
         )
+
+    async def test_what_is_sent_again_is_kept_once(self, connection: Connection) -> None:
+        """Of a write that is cut off nobody knows whether it was made."""
+        await record_impressions(connection, [shown("r")])
+        await record_impressions(connection, [shown("r"), shown("s")])
+        kept = await connection.fetch("select request_id from impressions order by request_id")
+        assert [row["request_id"] for row in kept] == ["r", "s"]
+
+    async def test_two_answers_to_requests_of_one_name_are_both_kept(self, connection: Connection) -> None:
+        """Clients name their requests themselves."""
+        await record_impressions(connection, [shown("r"), shown("r", LONG_AGO + timedelta(seconds=1))])
+        assert await connection.fetchval("select count(*) from impressions") == 2
+
+    async def test_one_that_is_still_being_committed_is_waited_for(self, database_url: str) -> None:
+        first, second = [await asyncpg.connect(database_url) for _ in range(2)]
+
+        async def again() -> None:
+            async with second.transaction():
+                await record_impressions(second, [shown("r")])
+
+        try:
+            late = first.transaction()
+            await late.start()
+            await record_impressions(first, [shown("r")])
+            retry = asyncio.create_task(again())
+            await until_somebody_waits(database_url)
+            await late.commit()
+            await retry
+            assert await second.fetchval("select count(*) from impressions") == 1
+        finally:
+            await asyncio.gather(first.close(), second.close())

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 import pytest
 
 from catalogue.impressions import Impression
-from deployments.impression_log import BATCH, ImpressionLog
+from deployments.hop import HopFailed
+from deployments.impression_log import ATTEMPTS, BATCH, ImpressionLog
 
 
 def impression(number: int) -> Impression:
@@ -63,6 +64,35 @@ class TestImpressionLog:
             log.add(impression(number))
         await log.flush()
         assert (table.written, log.dropped) == (["3", "4"], 3)
+
+    async def test_a_batch_that_keeps_failing_holds_up_the_others_only_for_so_long(self) -> None:
+        table = Table()
+        log = ImpressionLog(table.write, capacity=1000)
+        for number in range(BATCH + 1):
+            log.add(impression(number))
+        table.down = True
+        for _ in range(ATTEMPTS):
+            await log.flush()
+        table.down = False
+        await log.flush()
+        assert (table.written, log.dropped) == ([str(BATCH)], BATCH)
+
+    async def test_what_is_refused_at_once_waits_for_as_long_as_it_takes(self) -> None:
+        table = Table()
+        refused = True
+
+        async def write(impressions: list[Impression]) -> None:
+            if refused:
+                raise HopFailed("ingestion", "circuit_open", 0.1, 30.0, undone=True)
+            await table.write(impressions)
+
+        log = ImpressionLog(write, capacity=10)
+        log.add(impression(1))
+        for _ in range(10 * ATTEMPTS):
+            await log.flush()
+        refused = False
+        await log.flush()
+        assert (table.written, log.dropped) == (["1"], 0)
 
     async def test_stopping_in_the_middle_of_a_write_loses_nothing(self) -> None:
         table = Table()

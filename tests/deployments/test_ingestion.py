@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -9,11 +10,14 @@ import asyncpg
 import pytest
 
 from catalogue.events import Event
+from catalogue.impressions import Impression
 from catalogue.products import BatchProduct
 from contracts.consistency import ConsistencyToken
 from contracts.writes import Deleted, EventsAdded, Written
 from deployments.config import GraphConfig
 from deployments.ingestion import IngestionDeployment
+from storage.config import BreakerConfig
+from storage.errors import QueryTimeout
 from tests.catalogue.live_artifacts import LiveArtifacts
 
 # Serve awaits __del__ itself; Python only calls it.
@@ -77,6 +81,25 @@ class TestIngestionDeployment:
         )
         positions = [ConsistencyToken.parse(answer.token).position for answer in (written, added, deleted)]
         assert before.position < positions[0] < positions[1] < positions[2]
+
+    async def test_impressions_that_wait_for_their_table_leave_events_alone(
+        self, ingestion: Replica, database_url: str
+    ) -> None:
+        """Five that are too slow would open the breaker of the primary, for events as well."""
+        shown = Impression("r", "search", datetime.now(UTC), product_ids=["p1"], ranks=[1], scores=[0.5])
+        connection = await asyncpg.connect(database_url)
+        try:
+            async with connection.transaction():
+                await connection.execute("lock table impressions in access exclusive mode")
+                for _ in range(BreakerConfig().consecutive):
+                    with pytest.raises(QueryTimeout, match="impressions took too long"):
+                        await ingestion.record_impressions([shown], 1.0)
+                assert (await ingestion.add_events([VIEW], AMPLE_S)).accepted == 1
+            for _ in range(2):
+                await ingestion.record_impressions([shown], AMPLE_S)
+            assert await connection.fetchval("select count(*) from impressions") == 1
+        finally:
+            await connection.close()
 
     async def test_what_it_writes_is_embedded_beside(self, ingestion: Replica, database_url: str) -> None:
         await ingestion.put_products([BatchProduct(id="p1", title="red wine")], AMPLE_S)

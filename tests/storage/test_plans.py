@@ -47,6 +47,8 @@ CATALOGUE = """
     insert into event_ids select n::text from generate_series(1, 200000) as n;
     insert into users (id, event_count) select 'u' || n, 40 from generate_series(0, 4999) as n;
     insert into embedding_cursors values ('e', '0', 0);
+    insert into impressions (request_id, kind, product_ids, ranks, scores)
+    select 'r' || n, 'search', '{p1}', '{1}', '{0.5}' from generate_series(1, 10000) as n;
 """
 
 SAMPLES: dict[str, list[Sequence[Argument]]] = {
@@ -83,6 +85,8 @@ SAMPLES: dict[str, list[Sequence[Argument]]] = {
         (NEW, NEW, NEW, ["view", "view"], [None, "1"], ["2026-01-01", "2026-02-01"], [None, "r"]),
     ],
     "insert_impression": [("r", "2026-01-01", "search", None, "q", NEW, ["1", "2"], ["1", "2"], "[]", "{}")],
+    "limit_statements": [("1000",)],
+    "lock_impressions": [(NEW,)],
     "changes_to_embed": [("0", 0, [], 1000, "e")],
     "write_embeddings": [("e", NEW, NEW, NEW, NEW, NEW, ["{}", "{}"], ["\\x00000000"] * 2, ["\\x" + "00" * 16] * 2)],
     "embedding_start": [("e", "5-7")],
@@ -116,7 +120,6 @@ ELSEWHERE = {
 
 NEEDED_ELSEWHERE = {
     "events_time": "the end of the data window and the counts of popularity read the latest events",
-    "impressions_request": "an event's request_id leads to what was shown",
     "impressions_time": "training and replay read impressions by time",
 }
 
