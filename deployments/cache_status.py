@@ -29,8 +29,9 @@ class CacheOutcome:
         status: ``hit``: the answer was kept; ``miss``: it was made; ``bypass``: it was made without asking the cache.
         ttl_s: Seconds for which a hit may still be used.
         collapsed: Whether it was being made for another request already.
-        detail: Why the cache was not asked, or why the answer is not kept; ``storing``: it is being kept, and nobody
-            waits to see whether that works. RFC 9211's ``stored`` would say that it has.
+        detail: Why the cache was not asked, or why the answer is not kept. ``storing``: it is being kept, and nobody
+            waits to see whether that works; RFC 9211's ``stored`` would say that it has. With a hit ``user-unread``:
+            it is for the user's events as they were last seen.
     """
 
     status: Literal["hit", "miss", "bypass"]
@@ -47,8 +48,9 @@ def cache_status(outcome: CacheOutcome) -> str:
         RFC 9211, "The Cache-Status HTTP Response Header Field", 2022.
     """
     if outcome.status == "hit":
-        return f"{CACHE_NAME}; hit; ttl={outcome.ttl_s}"
-    parts = [CACHE_NAME, f"fwd={outcome.status}"]
+        parts = [CACHE_NAME, "hit", f"ttl={outcome.ttl_s}"]
+    else:
+        parts = [CACHE_NAME, f"fwd={outcome.status}"]
     if outcome.collapsed:
         parts.append("collapsed")
     if outcome.detail is not None:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from contracts.answers import Answer
 from contracts.deadline import Deadline, time_limit
 from contracts.requests import ReadRequest, RecommendationRequest, SearchRequest
-from contracts.stages import Stage
+from contracts.stages import Cause, Stage
 from contracts.versions import Versions
 from deployments.cache_status import CacheOutcome, Detail
 from deployments.result_cache import ResultCache, result_key
 from deployments.single_flight import SingleFlight
 from retrieval.reads import cache_down
-from retrieval.stage_run import not_requested
+from retrieval.stage_run import cause_of, not_requested
 from storage.cache import Cache
 from storage.errors import CacheUnavailable, DatabaseUnavailable
 
@@ -32,12 +33,27 @@ EVENT_COUNT_S = 0.2
 EVENT_COUNT_SHARE = 0.2
 
 
+NO_DATABASE: frozenset[Cause] = frozenset({"unavailable", "circuit_open"})
+LAST_SEEN = "events last seen"
+"""What stands in for the profile of now in an answer that was kept, while no database can count the user's events."""
+# Users whose last seen number of events is remembered.
+MOST_USERS = 20_000
+
+
 @dataclass(frozen=True, slots=True)
 class _Subject:
-    """What an answer made now depends on, beside the request."""
+    """
+    What an answer made now depends on, beside the request.
+
+    Attributes:
+        versions: What the gateway expects of it.
+        event_count: How many events of the user it takes into account; None if it is not personal.
+        unread: Why the number is the one that was seen last, and not that of now; None if it is that of now.
+    """
 
     versions: Versions
     event_count: int | None
+    unread: Cause | None = None
 
 
 class CachedReads:
@@ -61,6 +77,7 @@ class CachedReads:
         self._results = ResultCache(cache)
         self._versions = versions
         self._event_count = event_count
+        self._seen: OrderedDict[str, int] = OrderedDict()
         self._flights: SingleFlight[tuple[Answer, CacheOutcome]] = SingleFlight()
 
     async def answer(
@@ -95,7 +112,7 @@ class CachedReads:
         key = result_key(request, offset=offset, versions=subject.versions, event_count=subject.event_count)
         # Only requests with the same deadline share work: one in a hurry must not give its cut-off answer to others.
         (answer, outcome), joined = await self._flights.do(
-            (key, request.timeout_ms),
+            (key, request.timeout_ms, subject.unread),
             lambda: self._found_or_made(key, subject, compute, deadline),
             timeout_s=deadline.left_s() + GRACE_S,
         )
@@ -113,10 +130,23 @@ class CachedReads:
         if versions is None:
             return "versions-unknown"
         user_id = personal_to(request)
+        if user_id is None:
+            return _Subject(versions, None)
         try:
-            return _Subject(versions, None if user_id is None else await self._event_count(user_id, event_count_s))
-        except DatabaseUnavailable:
-            return "user-unread"
+            return _Subject(versions, self._saw(user_id, await self._event_count(user_id, event_count_s)))
+        except DatabaseUnavailable as error:
+            cause = cause_of(error)
+            # One that is only slow or busy may well count them for an answer that is made now.
+            if cause not in NO_DATABASE or user_id not in self._seen:
+                return "user-unread"
+            return _Subject(versions, self._seen[user_id], unread=cause)
+
+    def _saw(self, user_id: str, event_count: int) -> int:
+        self._seen[user_id] = event_count
+        self._seen.move_to_end(user_id)
+        if len(self._seen) > MOST_USERS:
+            self._seen.popitem(last=False)
+        return event_count
 
     async def _found_or_made(
         self, key: str, subject: _Subject, compute: Compute, deadline: Deadline
@@ -132,7 +162,8 @@ class CachedReads:
             return _with_cache(await compute(), stage), CacheOutcome("miss", detail="unavailable")
         if kept is not None:
             stage = Stage("cache", source="redis", ms=round((time.perf_counter() - started) * 1000, 3))
-            return _with_cache(kept[0], stage), CacheOutcome("hit", ttl_s=kept[1])
+            found = _with_cache(_as_last_seen(kept[0], subject), stage)
+            return found, CacheOutcome("hit", ttl_s=kept[1], detail="user-unread" if subject.unread else None)
         answer = await compute()
         return answer, self._storing(key, subject, answer)
 
@@ -152,6 +183,14 @@ def personal_to(request: ReadRequest) -> str | None:
     if isinstance(request, RecommendationRequest) and request.kind != "popular":
         return request.user_id
     return None
+
+
+def _as_last_seen(answer: Answer, subject: _Subject) -> Answer:
+    """*answer*, which was kept; where the user's events could not be counted, its profile is that of the last count."""
+    if subject.unread is None:
+        return answer
+    profile = Stage("profile", "fallback", fallback=LAST_SEEN, cause=subject.unread)
+    return replace(answer, stages=[*(made for made in answer.stages if made.name != "profile"), profile])
 
 
 def _with_cache(answer: Answer, stage: Stage) -> Answer:

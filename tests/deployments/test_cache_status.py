@@ -10,6 +10,7 @@ class TestCacheStatus:
         ("outcome", "value"),
         [
             (CacheOutcome("hit", ttl_s=212), "Shortlist; hit; ttl=212"),
+            (CacheOutcome("hit", ttl_s=9, detail="user-unread"), "Shortlist; hit; ttl=9; detail=user-unread"),
             (CacheOutcome("miss", detail="storing"), "Shortlist; fwd=miss; detail=storing"),
             (
                 CacheOutcome("miss", collapsed=True, detail="degraded"),

@@ -27,7 +27,7 @@ from retrieval.hydration import Hydrator
 from retrieval.user_events import event_count
 from storage.cache import Cache
 from storage.database import Database
-from storage.errors import DatabaseUnavailable
+from storage.errors import DatabaseShunned, DatabaseUnavailable, PoolTimeout, QueryTimeout
 from tests.deaf_server import deaf_server
 from tests.deployments.answers import VERSIONS, answer
 from tests.small_catalogue import kept, redis_of
@@ -191,6 +191,75 @@ class TestBypass:
         assert outcome == CacheOutcome("bypass", detail="user-unread")
         _, outcome = await reads(cache, events=down).answer(REQUEST, offset=0, compute=maker)
         assert outcome.detail == "storing", "who is not named has no events"
+
+
+class TestWithoutADatabase:
+    """What the user did cannot be counted any more."""
+
+    REQUEST = SearchRequest(q="red wine", user_id="drinker", timeout_ms=20_000)
+
+    def shop(self, cache: Cache, counts: list[int | Exception]) -> CachedReads:
+        async def event_count(*_: object) -> int:
+            count = counts.pop(0)
+            if isinstance(count, Exception):
+                raise count
+            return count
+
+        return Shop(cache, versions=lambda: VERSIONS, event_count=event_count)
+
+    @pytest.mark.parametrize(
+        ("error", "cause"),
+        [
+            (DatabaseUnavailable("primary", "down"), "unavailable"),
+            (DatabaseShunned("postgres:primary", retry_in_s=10), "circuit_open"),
+        ],
+    )
+    async def test_the_answer_for_the_events_last_seen_is_used_and_says_so(
+        self, cache: Cache, maker: Maker, error: Exception, cause: str
+    ) -> None:
+        maker.answer = replace(answer("p1", stages=[Stage("profile", source="fold_in+primary")]), event_count=4)
+        shop = self.shop(cache, [4, error])
+        await shop.answer(self.REQUEST, offset=0, compute=maker)
+        hit, outcome = await shop.answer(self.REQUEST, offset=0, compute=maker)
+        assert (outcome.status, outcome.detail, maker.made) == ("hit", "user-unread", 1)
+        assert hit.page == maker.answer.page
+        (profile,) = (stage for stage in hit.stages if stage.name == "profile")
+        assert (profile.status, profile.fallback, profile.cause) == ("fallback", "events last seen", cause)
+        assert hit.may_differ
+
+    async def test_when_they_can_be_counted_again_only_what_has_seen_them_all_is_used(
+        self, cache: Cache, maker: Maker
+    ) -> None:
+        maker.answer = replace(maker.answer, event_count=4)
+        shop = self.shop(cache, [4, DatabaseUnavailable("primary", "down"), 5])
+        outcomes = [(await shop.answer(self.REQUEST, offset=0, compute=maker))[1].status for _ in range(3)]
+        assert outcomes == ["miss", "hit", "miss"]
+
+    @pytest.mark.parametrize(
+        "error", [QueryTimeout("primary", "slow"), PoolTimeout("primary", "busy")], ids=["slow", "busy"]
+    )
+    async def test_one_that_is_slow_or_busy_may_have_more_to_say_of_an_answer_made_now(
+        self, cache: Cache, maker: Maker, error: Exception
+    ) -> None:
+        maker.answer = replace(maker.answer, event_count=4)
+        shop = self.shop(cache, [4, error])
+        await shop.answer(self.REQUEST, offset=0, compute=maker)
+        _, outcome = await shop.answer(self.REQUEST, offset=0, compute=maker)
+        assert outcome == CacheOutcome("bypass", detail="user-unread")
+
+    async def test_of_so_many_users_it_is_remembered(
+        self, cache: Cache, maker: Maker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("deployments.cached_reads.MOST_USERS", 2)
+        down = DatabaseUnavailable("primary", "down")
+        shop = self.shop(cache, [0, 0, 0, down, down])
+        for user_id in ("a", "b", "c"):
+            await shop.answer(SearchRequest(q="x", user_id=user_id), offset=0, compute=maker)
+        found = [
+            (await shop.answer(SearchRequest(q="x", user_id=user_id), offset=0, compute=maker))[1].status
+            for user_id in ("a", "c")
+        ]
+        assert found == ["bypass", "hit"]
 
 
 class TestWithoutRedis:
