@@ -16,7 +16,8 @@ Inject = Callable[[Subject], AbstractContextManager[None]]
 
 Errors = Literal["none", "in flight", "until it is back"]
 """
-Which reads may fail: none at all; those that the killed process was working on; any until something answers again.
+Which reads may fail: none at all; those that the killed process was working on; any that begin before something answers
+again, writes too.
 """
 
 Writes = Literal["go on", "may fail"]

@@ -150,21 +150,22 @@ def measured(
         lost=sum(kept.get(event, 0) == 0 for event in acknowledged),
         twice=sum(kept.get(event, 0) > 1 for event in acknowledged),
     )
-    wrong = [*_violations(fault, found, late, posts, moments), *_malformed(window), *complaints]
+    back_s = _back_s(reads, noticed_s) if fault.visible.errors == "until it is back" else noticed_s
+    wrong = [*_violations(fault, found, late, posts, back_s), *_malformed(window), *complaints]
     return replace(found, violations=tuple(wrong))
 
 
 def _violations(
-    fault: Fault, found: Measurement, late: Sequence[Record], posts: Sequence[Record], moments: Moments
+    fault: Fault, found: Measurement, late: Sequence[Record], posts: Sequence[Record], back_s: float
 ) -> list[str]:
-    wrong = _failed_reads(fault, found, late)
+    """What breaks the contract, given that nothing that began after *back_s* may fail."""
+    wrong = _failed_reads(fault, found, [record for record in late if record.began_s > back_s])
     if fault.visible.says and found.noticed_s is None:
         wrong.append(f"no answer says {' or '.join(sorted(map(_word, fault.visible.says)))}")
     if sum(found.strange.values()) > NOISE_SHARE * found.reads:
         wrong.append("unforeseen: " + ", ".join(f"{pair} x{times}" for pair, times in found.strange.items()))
-    noticed_s = moments.struck_s + GRACE_S + fault.visible.unnoticed_s
-    failed = [each for each in posts if each.status != 202 and each.began_s > noticed_s]  # noqa: PLR2004
-    if fault.visible.writes == "go on" and fault.visible.errors != "until it is back" and failed:
+    failed = [each for each in posts if each.status != 202 and each.began_s > back_s]  # noqa: PLR2004
+    if fault.visible.writes == "go on" and failed:
         wrong.append(f"{len(failed)} writes failed: {_ends(failed)}")
     if found.lost or found.twice:
         wrong.append(f"of acknowledged events {found.lost} are lost, {found.twice} there twice")
@@ -177,17 +178,22 @@ def _violations(
 
 def _failed_reads(fault: Fault, found: Measurement, late: Sequence[Record]) -> list[str]:
     wrong = []
-    if fault.visible.errors == "until it is back":
-        if found.gap_s > fault.visible.outage_s:
-            wrong.append(f"no answer for {found.gap_s} s, at most {fault.visible.outage_s:g} s allowed")
-        return wrong
+    outage = fault.visible.errors == "until it is back"
+    if outage and found.gap_s > fault.visible.outage_s:
+        wrong.append(f"no answer for {found.gap_s} s, at most {fault.visible.outage_s:g} s allowed")
     if fault.visible.errors == "none" and found.errors_in_flight:
         wrong.append(f"{found.errors_in_flight} reads in flight failed")
     if late:
         wrong.append(f"{len(late)} reads failed that began afterwards: {_ends(late)}")
-    if found.shed > NOISE_SHARE * found.reads:
+    if not outage and found.shed > NOISE_SHARE * found.reads:
         wrong.append(f"{found.shed} reads were shed though there were no more of them")
     return wrong
+
+
+def _back_s(reads: Iterable[Record], noticed_s: float) -> float:
+    """When the first read was answered after *noticed_s*: what is gone then is back."""
+    answered = (record.ended_s for record in reads if record.status == 200)  # noqa: PLR2004
+    return min((ended_s for ended_s in answered if ended_s > noticed_s), default=float("inf"))
 
 
 def _malformed(records: Iterable[Record]) -> list[str]:

@@ -65,6 +65,17 @@ class TestMeasured:
         assert seen(records, allowed).gap_s == 3.5
         assert seen(records, replace(allowed, outage_s=2.0)).violations == ("no answer for 3.5 s, at most 2 s allowed",)
 
+    def test_once_something_answers_again_no_read_and_no_write_may_fail(self) -> None:
+        back = [search(99.0), search(100.3, status=503), search(103.0)]
+        again = [search(103.2 + number / 100, status=503) for number in range(200)]
+        post = Record("events", 104.0, 104.1, 503, code="unavailable")
+        allowed = Visible(errors="until it is back", outage_s=10.0)
+        assert seen([*back, search(103.05, status=503), search(106.0)], allowed).violations == ()
+        assert seen([*back, *again, post, search(106.0)], allowed).violations == (
+            "200 reads failed that began afterwards: 503 None x200",
+            "1 writes failed: 503 unavailable x1",
+        )
+
     def test_a_fault_that_must_be_named_has_to_be(self) -> None:
         visible = Visible(says=frozenset(RANK_DOWN))
         assert len(seen([search(101.0)], visible).violations) == 1
