@@ -25,8 +25,12 @@ from bench.chaos.subject import Subject
 from cluster.local_postgres import PRIMARY, REPLICA
 
 DOWN = ("unavailable", "timeout", "circuit_open", "overloaded")
-CORRUPT = ("artifact_corrupt", "artifact_missing")
+# A database that is asked and does not answer; `overloaded` would also be one that answers others.
+SILENT = ("unavailable", "timeout", "circuit_open")
+# Said of a version that is there and wrong; and of a kind of which nothing is left to step in.
+CORRUPT, MISSING = ("artifact_corrupt",), ("artifact_missing",)
 DATABASE_STAGES = ("keyword", "semantic", "collaborative", "similar", "popular", "profile", "hydrate", "cache")
+FACTOR_STAGES = ("collaborative", "profile", "similar")
 
 GATEWAY_BACK_S = 2.0
 PROXY_BACK_S = 10.0
@@ -106,15 +110,16 @@ def _corrupt(kind: str, file: str, restarting: Sequence[str], visible: Visible) 
     return Fault(name, does, corrupted(kind, file, restarting=restarting), visible, "artifact", hold_s=90.0)
 
 
-NO_REDIS = Visible(says=pairs(("cache", "hydrate", "popular")), may_say=pairs(DATABASE_STAGES))
-NO_REPLICA = Visible(says=pairs(DATABASE_STAGES, (*DOWN, "replica_lag")))
+# What a fault says is what only that fault shows; what it takes along with it may show besides.
+NO_REDIS = Visible(says=pairs("cache"), may_say=pairs(DATABASE_STAGES))
+NO_REPLICA = Visible(says=pairs(("keyword", "hydrate"), SILENT), may_say=pairs(DATABASE_STAGES, (*DOWN, "replica_lag")))
 NO_PRIMARY = Visible(may_say=pairs(DATABASE_STAGES), writes="may fail")
 NO_DATABASE = Visible(says=pairs("keyword"), may_say=pairs(DATABASE_STAGES), writes="may fail")
 NO_PROXY = Visible(errors="until it is back", outage_s=PROXY_BACK_S)
-NO_EMBEDDINGS = Visible(says=pairs("semantic", CORRUPT), may_say=SHOWS["search"] | SLOWER)
+NO_EMBEDDINGS = Visible(says=pairs("semantic", CORRUPT), may_say=pairs("semantic", MISSING) | SHOWS["search"] | SLOWER)
 NO_FACTORS = Visible(
-    says=pairs(("collaborative", "profile", "similar"), CORRUPT),
-    may_say=SHOWS["recommendation"] | SHOWS["ranking"] | SLOWER,
+    says=pairs(FACTOR_STAGES, CORRUPT),
+    may_say=pairs(FACTOR_STAGES, MISSING) | SHOWS["recommendation"] | SHOWS["ranking"] | SLOWER,
 )
 NO_NODE = Visible(may_say=frozenset[Pair]().union(*SHOWS.values()) | SLOWER, errors="in flight", writes="may fail")
 UNSEEN = Visible()
@@ -212,7 +217,7 @@ FAULTS: tuple[Fault, ...] = (
         "slow-replica",
         f"the read replica runs {RUN_S * 1000:.0f} ms between stops of {STALL_S * 1000:.0f} ms",
         slow(part(REPLICA), stopped_s=STALL_S, runs_s=RUN_S),
-        replace(NO_REPLICA, says=frozenset(), may_say=NO_REPLICA.says),
+        replace(NO_REPLICA, says=frozenset(), may_say=NO_REPLICA.pairs),
         "database",
     ),
     Fault(

@@ -2,7 +2,10 @@ from __future__ import annotations
 
 from itertools import islice
 
+import pytest
+
 from bench.chaos.campaign import drawn
+from bench.chaos.fault import Fault
 from bench.chaos.faults import BY_NAME, FAULTS, PAIRS, RANDOM, both
 
 
@@ -27,6 +30,22 @@ class TestDrawn:
 
 
 class TestFaults:
+    @pytest.mark.parametrize("name", ["lose-redis", "freeze-redis"])
+    def test_redis_is_missed_only_where_the_cache_is_named(self, name: str) -> None:
+        assert {stage for stage, _ in BY_NAME[name].visible.says} == {"cache"}
+        assert ("hydrate", "timeout") in BY_NAME[name].visible.may_say
+
+    @pytest.mark.parametrize("name", ["lose-replica", "freeze-replica"])
+    def test_a_replica_is_missed_only_where_what_always_asks_it_got_no_answer(self, name: str) -> None:
+        causes = ("unavailable", "timeout", "circuit_open")
+        assert BY_NAME[name].visible.says == {(stage, cause) for stage in ("keyword", "hydrate") for cause in causes}
+
+    @pytest.mark.parametrize(
+        "fault", [fault for fault in FAULTS if fault.name.startswith("corrupt-")], ids=lambda each: str(each.name)
+    )
+    def test_a_flipped_bit_is_called_corrupt_and_nothing_else(self, fault: Fault) -> None:
+        assert {cause for _, cause in fault.visible.says} == {"artifact_corrupt"}
+
     def test_each_has_a_name_of_its_own(self) -> None:
         assert len(BY_NAME) == len(FAULTS)
 
