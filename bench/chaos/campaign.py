@@ -104,6 +104,7 @@ class RandomRun:
     What became of a random run.
 
     Attributes:
+        number: Of acts that were asked for; it may be more than could be done.
         seed: Draws the same faults again.
         done: Names of the faults in order, those at once joined by ``+``.
         skipped: Faults that could not be done, and why.
@@ -118,6 +119,7 @@ class RandomRun:
         seconds: How long it took.
     """
 
+    number: int
     seed: int
     done: Sequence[str]
     skipped: Sequence[str]
@@ -133,8 +135,9 @@ class RandomRun:
 
     @property
     def kept(self) -> bool:
-        """Whether nothing acknowledged was lost, every answer was well-formed and all recovered."""
-        return not (self.lost or self.twice or self.malformed or self.missing) and self.recovered
+        """Whether all was done, nothing acknowledged was lost, every answer was well-formed and all recovered."""
+        broken = self.lost or self.twice or self.malformed or self.missing
+        return len(self.done) >= self.number and not broken and self.recovered
 
 
 def random_run(
@@ -174,6 +177,7 @@ def random_run(
     kept = subject.events_kept(acknowledged)
     reads = [record for record in records if record.read]
     return RandomRun(
+        number=number,
         seed=seed,
         done=done,
         skipped=skipped,

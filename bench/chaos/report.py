@@ -66,7 +66,8 @@ def violations(results: Sequence[Measurement]) -> str:
 def random_report(result: RandomRun) -> str:
     """What became of a random run, in a few lines."""
     lines = [
-        f"{len(result.done)} faults in {result.seconds:.0f} s; again: --random {len(result.done)} --seed {result.seed}",
+        f"{len(result.done)} of {result.number} faults in {result.seconds:.0f} s",
+        f"again: --random {result.number} --seed {result.seed}",
         f"{result.acknowledged} events acknowledged, {len(result.lost)} lost, {len(result.twice)} there twice",
         f"{result.reads} reads, {result.failed} of them failed ({result.failed / max(1, result.reads):.1%})",
         f"answers malformed: {'; '.join(result.malformed) or 'none'}",

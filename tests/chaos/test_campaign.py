@@ -4,9 +4,10 @@ from itertools import islice
 
 import pytest
 
-from bench.chaos.campaign import drawn
+from bench.chaos.campaign import RandomRun, drawn
 from bench.chaos.fault import Fault
 from bench.chaos.faults import BY_NAME, FAULTS, PAIRS, RANDOM, both
+from bench.chaos.report import random_report
 
 
 class TestDrawn:
@@ -27,6 +28,28 @@ class TestDrawn:
         assert len(ended_s) == 4
         for moments in ended_s.values():
             assert all(later - earlier > 300 for earlier, later in zip(moments, moments[5:], strict=False))
+
+
+class TestRandomRun:
+    @pytest.mark.parametrize(("done", "kept"), [(2, False), (3, True)])
+    def test_one_that_did_less_than_was_asked_for_proves_nothing(self, done: int, kept: bool) -> None:
+        run = RandomRun(
+            number=3,
+            seed=7,
+            done=["kill-redis"] * done,
+            skipped=(),
+            acknowledged=10,
+            lost=(),
+            twice=(),
+            reads=10,
+            failed=0,
+            malformed=(),
+            recovered=True,
+            missing=(),
+            seconds=1.0,
+        )
+        assert run.kept == kept
+        assert f"{done} of 3 faults" in random_report(run)
 
 
 class TestFaults:
