@@ -39,6 +39,7 @@ class Visible:
         errors: Which reads may fail.
         writes: What becomes of writes.
         outage_s: Most seconds without any answer, where reads may fail until something is back.
+        hides_writes: Whether reads that must see a write may get 503: it may be where nobody answers.
         unnoticed_s: Seconds in which requests may still be sent to what is gone; they count as in flight.
     """
 
@@ -48,6 +49,7 @@ class Visible:
     writes: Writes = "go on"
     outage_s: float = 0.0
     unnoticed_s: float = 0.0
+    hides_writes: bool = False
 
     @property
     def pairs(self) -> frozenset[Pair]:
@@ -64,6 +66,7 @@ class Visible:
             writes="may fail" if "may fail" in {self.writes, other.writes} else "go on",
             outage_s=max(self.outage_s, other.outage_s),
             unnoticed_s=max(self.unnoticed_s, other.unnoticed_s),
+            hides_writes=self.hides_writes or other.hides_writes,
         )
 
 

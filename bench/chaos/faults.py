@@ -113,8 +113,8 @@ def _corrupt(kind: str, file: str, restarting: Sequence[str], visible: Visible) 
 # What a fault says is what only that fault shows; what it takes along with it may show besides.
 NO_REDIS = Visible(says=pairs("cache"), may_say=pairs(DATABASE_STAGES))
 NO_REPLICA = Visible(says=pairs(("keyword", "hydrate"), SILENT), may_say=pairs(DATABASE_STAGES, (*DOWN, "replica_lag")))
-NO_PRIMARY = Visible(may_say=pairs(DATABASE_STAGES), writes="may fail")
-NO_DATABASE = Visible(says=pairs("keyword"), may_say=pairs(DATABASE_STAGES), writes="may fail")
+NO_PRIMARY = Visible(may_say=pairs(DATABASE_STAGES), writes="may fail", hides_writes=True)
+NO_DATABASE = Visible(says=pairs("keyword"), may_say=pairs(DATABASE_STAGES), writes="may fail", hides_writes=True)
 NO_PROXY = Visible(errors="until it is back", outage_s=PROXY_BACK_S)
 NO_EMBEDDINGS = Visible(says=pairs("semantic", CORRUPT), may_say=pairs("semantic", MISSING) | SHOWS["search"] | SLOWER)
 NO_FACTORS = Visible(

@@ -3,7 +3,8 @@ A steady stream of searches, recommendations and events, from a process of its o
 
 Run by `Stream` as ``python -m bench.chaos.stream FILE OPTIONS``: requests begin by the clock, whether earlier ones were
 answered or not. Repeated and distinct queries take turns, with and without a user, so that cached answers and fresh
-ones are both asked for. Events that were not acknowledged are sent again with their ids, as clients should.
+ones are both asked for; a third of them by POST, and a sixth must see the last write that was acknowledged. Events that
+were not acknowledged are sent again with their ids, as clients should.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import aiohttp
 
@@ -48,6 +49,8 @@ USERS = 900
 PRODUCTS = 1600
 EVENTS_EACH = 2
 SENT_AGAIN = 200
+BY_POST, SEE_A_WRITE = 1 / 3, 1 / 6
+TOKEN_FIELD, TOKEN_HEADER = "consistency_token", "X-Consistency-Token"
 
 
 @dataclass(frozen=True)
@@ -78,12 +81,23 @@ class StreamOptions:
 
 @dataclass(frozen=True)
 class Request:
-    """What to ask next."""
+    """What to ask next: a read's fields, in the query or *posted* as JSON, or events."""
 
     kind: Kind
     path: str
-    params: Mapping[str, str]
+    fields: Mapping[str, Any]
     events: tuple[Mapping[str, str], ...] = ()
+    posted: bool = False
+
+    @property
+    def sees_write(self) -> bool:
+        """Whether the answer has to see an earlier write."""
+        return TOKEN_FIELD in self.fields
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The fields as a query: of each list one value is asked for here."""
+        return {name: str(value[0] if isinstance(value, list) else value) for name, value in self.fields.items()}
 
 
 class Questions:
@@ -94,6 +108,7 @@ class Questions:
         self._random = random.Random(options.seed)  # noqa: S311 - queries, not secrets
         self._turn = itertools.count()
         self._events = itertools.count()
+        self.token: str | None = None
         self.unacknowledged: deque[tuple[Mapping[str, str], ...]] = deque(maxlen=SENT_AGAIN)
 
     def search(self) -> Request:
@@ -101,22 +116,27 @@ class Questions:
         turn = next(self._turn)
         words = f"{self._random.choice(WORDS)} {self._random.choice(WORDS)}"
         distinct = turn % 4 in {1, 2}
-        params = {"q": f"{words} {self._random.getrandbits(32):08x}" if distinct else words}
+        fields = {"q": f"{words} {self._random.getrandbits(32):08x}" if distinct else words}
         if turn % 4 in {2, 3}:
-            params["user_id"] = str(self._random.randint(1, USERS))
-        return Request("search", "/v1/search", {**params, "timeout_ms": str(self._options.timeout_ms)})
+            fields["user_id"] = str(self._random.randint(1, USERS))
+        return self._read("search", "/v1/search", fields)
 
     def recommendation(self) -> Request:
         """The next request for recommendations: for a user, like a product, popular; each second one distinct."""
         turn = next(self._turn)
-        subject = (
+        subjects: tuple[dict[str, Any], ...] = (
             {"user_id": str(self._random.randint(1, USERS))},
-            {"product_ids": str(self._random.randint(1, PRODUCTS))},
+            {"product_ids": [str(self._random.randint(1, PRODUCTS))]},
             {},
-        )[turn % 3]
-        distinct = {"exclude_ids": f"none-{turn}"} if turn % 2 else {}
-        params = {**subject, **distinct, "timeout_ms": str(self._options.timeout_ms)}
-        return Request("recommend", "/v1/recommendations", params)
+        )
+        distinct = {"exclude_ids": [f"none-{turn}"]} if turn % 2 else {}
+        return self._read("recommend", "/v1/recommendations", {**subjects[turn % 3], **distinct})
+
+    def _read(self, kind: Kind, path: str, fields: Mapping[str, Any]) -> Request:
+        asked = {**fields, "timeout_ms": self._options.timeout_ms}
+        if self.token is not None and self._random.random() < SEE_A_WRITE:
+            asked[TOKEN_FIELD] = self.token
+        return Request(kind, path, asked, posted=self._random.random() < BY_POST)
 
     def events(self) -> Request:
         """The next batch of events: one that was not acknowledged, each second time, else a new one."""
@@ -186,11 +206,14 @@ class Client:
         try:
             if request.events:
                 sending = session.post(request.path, json={"events": list(request.events)})
+            elif request.posted:
+                sending = session.post(request.path, json=dict(request.fields))
             else:
-                sending = session.get(request.path, params=request.params)
+                sending = session.get(request.path, params=request.query)
             async with sending as response:
                 body = await response.read()
                 status = response.status
+                self._questions.token = response.headers.get(TOKEN_HEADER, self._questions.token)
                 verdict = (
                     events_verdict(status, response.headers, body, sent=len(request.events))
                     if request.events
@@ -216,6 +239,7 @@ class Client:
             pairs=verdict.pairs,
             faults=verdict.faults,
             acknowledged=acknowledged,
+            sees_write=request.sees_write,
         )
         self._out.write(record.line())
         self._out.flush()
