@@ -39,6 +39,7 @@ from deployments.replica_health import ReplicaHealth
 from deployments.replica_log import log_beside_serve
 from deployments.request_figures import RequestFigures
 from deployments.single_flight import SingleFlight
+from deployments.spare_workers import SpareWorkers
 from deployments.stand_ins import StandIns
 from deployments.store_metrics import export_stores
 from deployments.stores import open_cache, open_database
@@ -103,6 +104,7 @@ class GatewayDeployment:
         self._replacements = ReplacementWatch(
             replacements, partial(deployments_of, serve.get_replica_context().app_name)
         )
+        self._spares = SpareWorkers.of_this_node()
         self._metrics = export_stores(
             self._database,
             self._cache,
@@ -137,12 +139,14 @@ class GatewayDeployment:
             replacements=self._replacements,
             attributes=self._attributes,
             metrics=self._metrics,
+            spares=self._spares,
         )
         Doorman.serve(self._admission, told=self._figures.answered)
         await self._warm_up()
         await self._epoch.start()
         await self._deployed.start()
         self._replacements.start()
+        self._spares.start()
         settle()
 
     def __serve_build_asgi_app__(self) -> FastAPI:
@@ -222,6 +226,7 @@ class GatewayDeployment:
 
     async def __del__(self) -> None:
         """Write what is waiting, when Serve stops the replica."""
+        await self._spares.stop()
         await self._replacements.stop()
         await self._deployed.stop()
         await self._epoch.stop()

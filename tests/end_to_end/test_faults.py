@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from cluster.child import wait_until
@@ -45,6 +46,16 @@ def is_healthy(client: httpx.Client, *, times: int = 5) -> bool:
     return True
 
 
+def idle(raylet: psutil.Process) -> set[int]:
+    """The worker processes of a node that have nothing to do."""
+    found = set()
+    for process in raylet.children():
+        with suppress(psutil.Error):
+            if process.cmdline()[:1] and process.cmdline()[0].startswith("ray::IDLE"):
+                found.add(process.pid)
+    return found
+
+
 def causes(stages: dict[str, dict[str, Any]], *names: str) -> set[str]:
     return {stages[name]["cause"] for name in names}
 
@@ -71,6 +82,20 @@ class TestOneReplicaKilled:
         assert {answer.status_code for answer in answers} == {200}
         assert {answer.headers.get("x-degraded") for answer in answers} == {None}
         assert wait_until(lambda: len(pids(stack, deployment)) == 2, timeout_s=180)
+
+
+class TestAllGatewaysKilled:
+    def test_others_start_in_the_processes_that_stood_idle(self, client: httpx.Client, stack: Stack) -> None:
+        assert wait_until(lambda: len(pids(stack, "gateway")) == 2, timeout_s=120)
+        killed = pids(stack, "gateway")
+        raylet = psutil.Process(killed[0]).parent()
+        assert raylet is not None
+        assert wait_until(lambda: len(idle(raylet)) == 2, timeout_s=60)
+        spares = idle(raylet)
+        for pid in killed:
+            os.kill(pid, signal.SIGKILL)
+        assert wait_until(lambda: set(pids(stack, "gateway")) == spares, timeout_s=60)
+        assert wait_until(lambda: is_healthy(client), timeout_s=60)
 
 
 class TestOneReplicaFrozen:
