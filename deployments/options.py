@@ -24,7 +24,7 @@ _COMMON: dict[str, Any] = {
 INGRESS: dict[str, Any] = {
     **_COMMON,
     # Serve finds by a check that a replica has died, and nothing stands in for the last gateway.
-    "health_check_period_s": 1,
+    "health_check_period_s": 0.5,
     "max_ongoing_requests": 4096,
     "max_queued_requests": 4096,
 }
