@@ -20,7 +20,7 @@ class GatewayConfig(BaseModel):
     How the gateway spends a request's time.
 
     Attributes:
-        retrieve_share: What retrieval may take of the time left; what stands in for it, half of what is then left.
+        retrieve_share: What retrieval may take of the time left; what stands in for it, most of what is then left.
         rank_share: What ranking may then take of the time left.
         write_timeout_s: Seconds a write may take; ingestion undoes it a little earlier.
         write_mib_s: Seconds more for each MiB of its body.

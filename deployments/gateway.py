@@ -43,6 +43,7 @@ from deployments.spare_workers import SpareWorkers
 from deployments.stand_ins import StandIns
 from deployments.store_metrics import export_stores
 from deployments.stores import open_cache, open_database
+from deployments.warm_stand_ins import WarmStandIns
 from retrieval.attribute_cache import AttributeCache
 from retrieval.epoch import EpochWatcher
 from retrieval.hydration import Hydrator
@@ -115,14 +116,16 @@ class GatewayDeployment:
             replacements.samples,
             lambda: retry_samples(hops.values()),
         )
+        stand_ins = StandIns(
+            words=KeywordSearch(self._database, config.retrieval, cache=self._cache),
+            popular=RecommendationRetrieval(self._database, self._cache, config.retrieval),
+        )
+        self._warm = WarmStandIns(stand_ins)
         self._reads = ReadPath(
             search=hops["search"],
             recommendation=hops["recommendation"],
             ranking=hops["ranking"],
-            stand_ins=StandIns(
-                words=KeywordSearch(self._database, config.retrieval, cache=self._cache),
-                popular=RecommendationRetrieval(self._database, self._cache, config.retrieval),
-            ),
+            stand_ins=stand_ins,
             cached=CachedReads(self._cache, versions=self._versions, event_count=self._event_count),
             hydrator=self._hydrator,
             config=config,
@@ -138,6 +141,7 @@ class GatewayDeployment:
             impressions=self._impressions,
             replacements=self._replacements,
             attributes=self._attributes,
+            stand_ins=self._warm,
             metrics=self._metrics,
             spares=self._spares,
         )
@@ -146,6 +150,7 @@ class GatewayDeployment:
         await self._epoch.start()
         await self._deployed.start()
         self._replacements.start()
+        self._warm.start()
         self._spares.start()
         settle()
 
@@ -226,6 +231,7 @@ class GatewayDeployment:
 
     async def __del__(self) -> None:
         """Write what is waiting, when Serve stops the replica."""
+        await self._warm.stop()
         await self._spares.stop()
         await self._replacements.stop()
         await self._deployed.stop()
@@ -241,7 +247,10 @@ class GatewayDeployment:
         another hardly at all.
         """
         timeout_s = WARM_UP_S if await being_deployed() else RESTART_S
-        await asyncio.gather(*(self._health.status(part, timeout_s=timeout_s) for part in self._health.parts))
+        await asyncio.gather(
+            *(self._health.status(part, timeout_s=timeout_s) for part in self._health.parts),
+            self._warm.once(timeout_s=min(timeout_s, 5.0)),
+        )
         self._health.warn_of_connections()
         timeout_ms = int(min(timeout_s, 5.0) * 1000)
         await self._reads.searched(SearchRequest(q="warm up", user_id="nobody", timeout_ms=timeout_ms), offset=0)

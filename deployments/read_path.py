@@ -18,7 +18,7 @@ from deployments.cached_reads import CachedReads
 from deployments.config import GraphConfig
 from deployments.hop import Hop, HopFailed
 from deployments.single_flight import WorkAbandoned
-from deployments.stand_ins import StandIns, nothing
+from deployments.stand_ins import StandIns, better, nothing, why_empty
 from retrieval.attribute_cache import AttributeCache
 from retrieval.hydration import Hydrator
 from retrieval.reads import read_freshness
@@ -101,6 +101,10 @@ class ReadPath:
             )
         except HopFailed as failure:
             retrieval = await self.stand_ins.recommendation(request, failure, deadline)
+        else:
+            empty = _unanswered(self.recommendation, retrieval)
+            if empty is not None:
+                retrieval = better(await self.stand_ins.recommendation(request, empty, deadline), retrieval)
         excluded = frozenset(request.exclude_ids) | frozenset(request.product_ids or ())
         if request.kind == "for_user" and retrieval.profile is not None:
             excluded |= retrieval.profile.owned
@@ -114,7 +118,10 @@ class ReadPath:
             )
         except HopFailed as failure:
             return await self.stand_ins.search(request, failure, deadline)
-        return retrieval
+        empty = _unanswered(self.search, retrieval)
+        if empty is None:
+            return retrieval
+        return better(await self.stand_ins.search(request, empty, deadline), retrieval)
 
     async def _profile(self, request: SearchRequest, deadline: Deadline) -> tuple[Profile | None, Stage]:
         if request.user_id is None:
@@ -205,6 +212,13 @@ class ReadPath:
         cause: Cause | None = "version_mismatch" if page.version_mismatch else None
         ms = round((time.perf_counter() - started) * 1000, 3)
         return page, Stage("rank", source="weighted", cause=cause, ms=ms)
+
+
+def _unanswered(hop: Hop, retrieval: Retrieval) -> HopFailed | None:
+    """What *hop* amounts to where it could ask nothing itself: a failed call, unless it was for too much to do."""
+    if retrieval.answered or (cause := why_empty(retrieval)) == "overloaded":
+        return None
+    return HopFailed(hop.name, cause, 0.0)
 
 
 def _with_hydration(stages: list[Stage], stage: Stage) -> list[Stage]:

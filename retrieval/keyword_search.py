@@ -21,6 +21,9 @@ from storage.database import Database, ReadSource
 # What retrievers may take of the time left, so that hydration still gets some.
 RETRIEVER_SHARE = 0.6
 
+# The same where words are all there is: hydration adds to what is shown, it is not what there is to show.
+ALONE_SHARE = 0.75
+
 Outcome = tuple[Retrieved | None, Stage]
 
 
@@ -39,11 +42,19 @@ class KeywordSearch:
         self._hydrator = Hydrator(database, cache)
         self._rrf_k = config.rrf_k
 
-    async def find(self, request: SearchRequest, deadline: Deadline, found: Found) -> Outcome:
-        """Return the matches and the stage; *found* notes what was read of the catalogue, and where."""
-        result, stage = await run_stage(
-            "keyword", self._matches(request, found), timeout_s=deadline.left_s(RETRIEVER_SHARE)
-        )
+    async def find(
+        self, request: SearchRequest, deadline: Deadline, found: Found, *, share: float = RETRIEVER_SHARE
+    ) -> Outcome:
+        """
+        Return the matches and the stage; *found* notes what was read of the catalogue, and where.
+
+        Args:
+            request: Its words.
+            deadline: When there has to be an answer.
+            found: Is told.
+            share: Of the time left, which it may take.
+        """
+        result, stage = await run_stage("keyword", self._matches(request, found), timeout_s=deadline.left_s(share))
         if result is None:
             return None, stage
         retrieved, source = result
@@ -62,7 +73,7 @@ class KeywordSearch:
         """
         deadline = Deadline.in_seconds(timeout_s)
         found = Found(relevance=True)
-        retrieved, keyword = await self.find(request, deadline, found)
+        retrieved, keyword = await self.find(request, deadline, found, share=ALONE_SHARE)
         if retrieved is not None:
             found.lists, found.answered = [retrieved], True
             if not keyword.degraded:

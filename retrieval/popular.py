@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +29,8 @@ LISTS_REMEMBERED = 32
 
 # What the databases may take of the time given, so that something is left for doing without them.
 DATABASE_SHARE = 0.7
+# What the cache may then take of it, so that the list in memory can still be given out.
+CACHE_SHARE = 0.2
 # Part of the keys: another shape of an entry takes the next number.
 SCHEMA = 1
 
@@ -80,7 +83,8 @@ class PopularRetriever:
             async with time_limit(None if timeout_s is None else timeout_s * DATABASE_SHARE):
                 popular = await self._current(request)
         except (DatabaseUnavailable, TimeoutError) as error:
-            found = None if request.consistency_token is not None else await self._remembered(request)
+            cache_s = None if timeout_s is None else timeout_s * CACHE_SHARE
+            found = None if request.consistency_token is not None else await self._remembered(request, cache_s)
             if found is None:
                 raise
             return PopularList(
@@ -100,12 +104,14 @@ class PopularRetriever:
             await self._lists.write({key: found})
         return PopularList(self._retrieved(found, source.name), epoch, (seen_by, source), stage)
 
-    async def _remembered(self, request: ReadRequest) -> list[Popular] | None:
+    async def _remembered(self, request: ReadRequest, cache_s: float | None) -> list[Popular] | None:
         """The list that another process keeps of what was seen last, or the last that this one gave out."""
         if self._last_epoch is not None:
-            found, _ = await self._kept(self._key(self._last_epoch, request), request)
-            if found is not None:
-                return found
+            with suppress(TimeoutError):
+                async with time_limit(cache_s):
+                    found, _ = await self._kept(self._key(self._last_epoch, request), request)
+                    if found is not None:
+                        return found
         return self._last.get(self._narrowed(request))
 
     def _remember(self, request: ReadRequest, popular: PopularList) -> None:

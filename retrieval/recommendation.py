@@ -27,6 +27,8 @@ from storage.database import Database
 
 # What the profile and then the retrievers may each take of the time left, so that hydration still gets some.
 SHARE = 0.5
+# What the popular list may take of it where that is all there is.
+ALONE_SHARE = 0.75
 
 
 class RecommendationRetrieval:
@@ -78,7 +80,7 @@ class RecommendationRetrieval:
         deadline = Deadline.in_seconds(timeout_s)
         found = Found()
         popular, found.profile = await asyncio.gather(
-            self._by_popularity(request, deadline), self._owner(request, deadline)
+            self._by_popularity(request, deadline, share=ALONE_SHARE), self._owner(request, deadline)
         )
         if found.profile is not None and _owner_unread(found.profile.stage):
             found.stages = [found.profile.stage]
@@ -183,9 +185,9 @@ class RecommendationRetrieval:
         return _noted((retrieved, stage))
 
     async def _by_popularity(
-        self, request: RecommendationRequest, deadline: Deadline
+        self, request: RecommendationRequest, deadline: Deadline, *, share: float = SHARE
     ) -> tuple[PopularList | None, list[Stage]]:
-        timeout_s = deadline.left_s(SHARE)
+        timeout_s = deadline.left_s(share)
         popular, stage = await run_stage(
             "popular", self._popular.retrieve(request, timeout_s=timeout_s), timeout_s=timeout_s
         )

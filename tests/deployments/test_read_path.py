@@ -9,15 +9,18 @@ from ray.exceptions import RayActorError
 from artifacts.active import ActiveArtifact
 from artifacts.embedding_index import EmbeddingIndex
 from artifacts.factors import Factors
+from artifacts.store import ArtifactStore
 from catalogue.events import Event
 from catalogue.store import delete_product, insert_events
 from contracts.answers import Answer
+from contracts.deadline import Deadline
 from contracts.ranked import RankRequest
 from contracts.requests import RecommendationRequest, SearchRequest
 from contracts.stages import Stage
 from contracts.versions import Versions
 from deployments.cached_reads import CachedReads
 from deployments.config import GraphConfig
+from deployments.hop import HopFailed
 from deployments.read_path import ReadPath
 from deployments.stand_ins import StandIns
 from ranking.rankers import WeightedRanker
@@ -64,6 +67,13 @@ def handles(
         ),
         "ranking": Handle("ranking", rank=rank),
     }
+
+
+class Frozen(Database):
+    """Never answers."""
+
+    async def fetch(self, *_: object, **__: object) -> Any:  # noqa: ANN401 - never returns
+        await asyncio.Event().wait()
 
 
 async def nobody_did_anything(*_: object) -> int:
@@ -149,10 +159,6 @@ class TestSearched:
         cache: Cache,
         embeddings: ActiveArtifact[EmbeddingIndex],
     ) -> None:
-        class Frozen(Database):
-            async def fetch(self, *_: object, **__: object) -> Any:  # noqa: ANN401 - never returns
-                await asyncio.Event().wait()
-
         search = SearchRetrieval(Frozen.__new__(Frozen), embeddings, CONFIG)
         handles["search"] = Handle("search", retrieve=lambda request, s: search.retrieve(request, timeout_s=s))
         answer = await path(handles, database, cache).searched(SearchRequest(q="wine", timeout_ms=5000), offset=0)
@@ -223,6 +229,46 @@ class TestWithoutSearch:
         assert ids(answer) == []
         assert stages(answer)["keyword"].fallback == "gateway"
 
+    async def test_a_search_that_could_ask_nothing_is_made_again_by_words(
+        self,
+        handles: dict[str, Handle],
+        database: Database,
+        cache: Cache,
+        store: ArtifactStore,
+    ) -> None:
+        unread = ActiveArtifact("embeddings", EmbeddingIndex.load, store)
+        search = SearchRetrieval(Frozen.__new__(Frozen), unread, CONFIG)
+        handles["search"] = Handle("search", retrieve=lambda request, s: search.retrieve(request, timeout_s=s))
+        answer = await path(handles, database, cache).searched(SearchRequest(q="wine", timeout_ms=5000), offset=0)
+        told = stages(answer)
+        assert ids(answer)
+        assert (told["keyword"].fallback, told["keyword"].cause) == ("gateway", "timeout")
+        assert told["semantic"].cause == "artifact_missing"
+        assert told["hydrate"].cause is None
+
+    async def test_one_that_had_too_much_to_do_is_not_asked_for_more(
+        self, handles: dict[str, Handle], database: Database, cache: Cache
+    ) -> None:
+        class Full(Database):
+            async def fetch(self, *_: object, **__: object) -> Any:  # noqa: ANN401 - never returns
+                raise PoolTimeout("primary", "busy")
+
+        words = KeywordSearch(Full.__new__(Full), CONFIG)
+        handles["search"] = Handle(
+            "search", retrieve=lambda request, s: words.instead(request, by="x", cause="timeout", timeout_s=s)
+        )
+        answer = await path(handles, database, cache).searched(SearchRequest(q="wine", mode="keyword"), offset=0)
+        assert not answer.answered
+        assert stages(answer)["keyword"].cause == "overloaded"
+
+    async def test_a_late_answer_is_better_than_none(
+        self, handles: dict[str, Handle], database: Database, cache: Cache
+    ) -> None:
+        request = SearchRequest(q="wine", timeout_ms=20_000)
+        reads = path(handles, database, cache)
+        found = await reads.stand_ins.search(request, HopFailed("search", "timeout", 1.0), Deadline.in_seconds(-1))
+        assert found.answered
+
     async def test_without_a_database_either_there_is_nothing_to_show(
         self, handles: dict[str, Handle], broken_database: Database, cache: Cache
     ) -> None:
@@ -271,6 +317,20 @@ class TestRecommended:
         answer = await path(handles, own_database, cache).recommended(request, offset=0)
         assert ids(answer)
         assert "p2" not in ids(answer)
+
+    async def test_one_that_could_ask_nothing_is_stood_in_for_too(
+        self, handles: dict[str, Handle], database: Database, cache: Cache
+    ) -> None:
+        frozen = RecommendationRetrieval(Frozen.__new__(Frozen), Cache(None), CONFIG)
+        handles["recommendation"] = Handle(
+            "recommendation", retrieve=lambda request, s: frozen.retrieve(request, timeout_s=s)
+        )
+        answer = await path(handles, database, cache).recommended(
+            RecommendationRequest(user_id="drinker", timeout_ms=5000), offset=0
+        )
+        stage = stages(answer)["collaborative"]
+        assert (stage.status, stage.fallback, stage.cause) == ("fallback", "popular", "artifact_missing")
+        assert ids(answer)[0] == "p2"
 
     async def test_popular_products_are_the_same_from_the_gateway(
         self, handles: dict[str, Handle], database: Database, cache: Cache
