@@ -24,7 +24,7 @@ Compute = Callable[[], Awaitable[Answer]]
 
 # An answer that is cut off at the deadline takes a moment to be put together, on a busy machine a long one: late it is
 # still worth more than none.
-GRACE_S = 0.5
+GRACE_S = 1.0
 
 # What finding an answer may take of the time left, so that one can still be made where the cache hangs.
 FIND_SHARE = 0.6

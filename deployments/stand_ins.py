@@ -19,7 +19,7 @@ from retrieval.recommendation import RecommendationRetrieval
 # What a stand-in may take of the time left: it is all there is to show, ranking and hydration only add to it.
 SHARE = 0.8
 # Of a request's whole time, what it gets even where nothing is left: a late answer is worth more than none.
-LEAST_SHARE = 0.1
+LEAST_SHARE = 0.25
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,6 +93,19 @@ class PopularRetriever:
         self._remember(request, popular)
         return popular
 
+    def last(self, request: ReadRequest, *, unread: Cause) -> PopularList | None:
+        """
+        Return the list that this process gave out last, without waiting for anything; None if there is none.
+
+        Args:
+            request: What it is narrowed by; with a consistency token no earlier list will do.
+            unread: Why it is not read.
+        """
+        found = None if request.consistency_token is not None else self._last.get(self._narrowed(request))
+        if found is None:
+            return None
+        return PopularList(self._retrieved(found, "memory"), None, (), not_requested("cache"), unread=unread)
+
     async def _current(self, request: ReadRequest) -> PopularList:
         epoch, seen_by = await read_epoch(self._database, after=request.consistency_token)
         key = self._key(epoch, request)

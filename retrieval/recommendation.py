@@ -191,6 +191,9 @@ class RecommendationRetrieval:
         popular, stage = await run_stage(
             "popular", self._popular.retrieve(request, timeout_s=timeout_s), timeout_s=timeout_s
         )
+        if popular is None and stage.cause is not None:
+            # Where the process itself got no time, all the limits within have ended at once.
+            popular = self._popular.last(request, unread=stage.cause)
         if popular is None:
             return None, [stage]
         stage = replace(read_stage(stage, popular.sources), source=popular.retrieved.source)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -61,6 +62,17 @@ class TestWarmStandIns:
         freezable.frozen = cache.frozen = True
         request = RecommendationRequest(timeout_ms=1000)
         found = await stand_ins.recommendation(request, DIED, Deadline.in_seconds(1))
+        assert found.answered
+        assert found.candidates.product_ids[0] == "p2"
+
+    async def test_they_are_known_too_where_the_process_itself_got_no_time(self, database: Database) -> None:
+        freezable = Freezable(database)
+        stand_ins = over(freezable, Cache(None))  # type: ignore[arg-type]  # all that is asked of it
+        await WarmStandIns(stand_ins).once(timeout_s=20)
+        freezable.frozen = True
+        asyncio.get_running_loop().call_later(0.01, time.sleep, 1.0)
+        request = RecommendationRequest(timeout_ms=500)
+        found = await stand_ins.recommendation(request, DIED, Deadline.in_seconds(0.5))
         assert found.answered
         assert found.candidates.product_ids[0] == "p2"
 
