@@ -13,7 +13,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from storage.errors import CacheUnavailable, EpochMoved
-from storage.key_epoch import EPOCH_KEY, NAMESPACE, SETTLE, began_at, parted, stored_key
+from storage.key_epoch import EPOCH_KEY, NAMESPACE, NOT_AWAY, SETTLE, began_at, parted, stored_key
 
 TIMEOUT_S = 10.0
 BATCH = 500
@@ -135,7 +135,7 @@ async def former_keys(redis_url: str) -> AsyncIterator[FormerKeys]:
     )
     try:
         with _failures():
-            epoch = await cast("Awaitable[bytes]", redis.eval(SETTLE, 1, EPOCH_KEY, 0, 0, "0"))
+            epoch = await cast("Awaitable[bytes]", redis.eval(SETTLE, 1, EPOCH_KEY, 0, NOT_AWAY, "0"))
         yield FormerKeys(redis, epoch.decode())
     finally:
         await redis.aclose()

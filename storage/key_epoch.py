@@ -16,10 +16,10 @@ EPOCH_KEY = "shortlist:key_epoch"
 
 NAMESPACE = "shortlist:"
 
-# KEYS[1] the epoch's key. ARGV: [1] the number of the epoch that the caller knows, 0 for none; [2] for how many
-# milliseconds the caller has not been able to rely on the server, 0 if it has; [3] what tells epochs of one number
-# apart. Returns the epoch in force, which is a fresh one unless there is one that began while the caller was away (or
-# any, for a caller that was not).
+# KEYS[1] the epoch's key. ARGV: [1] the number of the epoch that the caller knows, 0 for none; [2] how many
+# milliseconds ago the caller last lost the server, -1 if it can rely on it; [3] what tells epochs of one number apart.
+# Returns the epoch in force: the present one, unless it is earlier than the caller's or, for a caller that was away,
+# did not begin after its loss; then a fresh one. (When an epoch of the future began nobody knows.)
 SETTLE = """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -27,13 +27,15 @@ local current = redis.call('MGET', KEYS[1])[1]
 local began = tonumber(current and string.match(current, '^(%d+)%-%x+$')) or 0
 local known, away = tonumber(ARGV[1]), tonumber(ARGV[2])
 if began > 0 then
-    if known > 0 and (began > known or (began == known and away == 0)) then return current end
-    if known == 0 and (away == 0 or began > now - away) then return current end
+    if away < 0 and began >= known then return current end
+    if away >= 0 and began > known and began > now - away and began <= now then return current end
 end
 local fresh = string.format('%.0f-%s', math.max(now, known + 1, began + 1), ARGV[3])
 redis.call('SET', KEYS[1], fresh)
 return fresh
 """
+
+NOT_AWAY = -1
 
 _EPOCH = re.compile(r"(\d{1,15})-[0-9a-f]+")
 
@@ -58,8 +60,9 @@ class KeyEpoch:
 
     An epoch is the server's time when it began, in milliseconds since 1970, and a few random digits: a later one has a
     greater number. Of processes that come back from an outage the first moves the epoch (the server decides who is
-    first), and the others take the new one over. One that finds another epoch than it knows takes over a later one; an
-    earlier one, or none, means that the server has lost what it knew, and the epoch is moved too.
+    first), and the others take the new one over: it began after each of them had lost the server. One that began before
+    is moved, however late a process has heard of it. A process that was not away takes over whatever is later than what
+    it knows; an earlier epoch, or none, means that the server has lost what it knew, and the epoch is moved too.
 
     Args:
         clock: Seconds from an arbitrary start, never going back.
@@ -73,30 +76,30 @@ class KeyEpoch:
         self.current: str | None = None
         self.moves = 0
         self._clock = clock
-        self._born_at = clock()
         self._settled = False
         self._losses = 0
-        self._is_away = False
+        self._lost_at: float | None = None
 
     @property
     def settled(self) -> bool:
         """Whether the server need not be asked before the next call; each call shows whether that still holds."""
-        return self._settled and not self._is_away
+        return self._settled and self._lost_at is None
 
     def lost(self) -> None:
         """Note that the server is away: what is there now is not to be read when it is back."""
         self._losses += 1
-        self._is_away = True
+        self._lost_at = self._clock()
 
     def question(self) -> Question:
         """What to have settled by the server."""
-        away_ms = max(1, round((self._clock() - self._born_at) * 1000)) if self._is_away else 0
+        # Rounded down: by the server's clock the loss was then, or a little later.
+        away_ms = NOT_AWAY if self._lost_at is None else int((self._clock() - self._lost_at) * 1000)
         return Question(began_at(self.current), away_ms, self._losses)
 
     def answered(self, question: Question, epoch: str) -> str:
         """Take over *epoch*, which the server gave as the answer to *question*; return it."""
         if question.losses == self._losses:
-            self._is_away = False
+            self._lost_at = None
         self._adopt(epoch)
         self._settled = True
         return epoch

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from storage.cache import Cache
-from storage.key_epoch import EPOCH_KEY, KeyEpoch, began_at, parted, stored_key
+from storage.key_epoch import EPOCH_KEY, NOT_AWAY, KeyEpoch, began_at, parted, stored_key
 from tests.servers import Servers
 from tests.small_catalogue import redis_of
 
@@ -29,14 +30,17 @@ class TestKeyEpoch:
     def test_before_the_server_was_asked_nothing_is_settled(self) -> None:
         epoch = KeyEpoch()
         assert not epoch.settled
-        assert epoch.question().arguments[:2] == (0, 0)
+        assert epoch.question().arguments[:2] == (0, NOT_AWAY)
 
-    def test_one_who_never_knew_an_epoch_was_away_since_the_beginning(self) -> None:
+    def test_it_is_away_since_the_last_loss(self) -> None:
         now = [100.0]
         epoch = KeyEpoch(clock=lambda: now[0])
-        epoch.lost()
-        now[0] = 102.5
+        for now[0] in (101.0, 102.0):
+            epoch.lost()
+        now[0] = 104.5
         assert epoch.question().arguments[:2] == (0, 2500)
+        epoch.answered(epoch.question(), "17-ab")
+        assert epoch.question().arguments[:2] == (17, NOT_AWAY)
 
     def test_an_outage_during_the_question_is_not_forgotten(self) -> None:
         epoch = KeyEpoch()
@@ -69,6 +73,13 @@ class TestKeyEpoch:
         assert epoch.settled
 
 
+def lost_a_while_ago(cache: Cache) -> None:
+    """Have it that *cache* lost the server half a minute ago, as long as a breaker stays open."""
+    cache._epoch.lost()
+    assert cache._epoch._lost_at is not None
+    cache._epoch._lost_at -= 30
+
+
 async def closed(caches: list[Cache]) -> None:
     await asyncio.gather(*(cache.close() for cache in caches))
 
@@ -87,7 +98,7 @@ class TestSharedEpoch:
         assert [await each.get_many(["old"]) for each in caches] == [[b"v"]] * 8
         before = cache.key_epoch
         for each in caches:
-            each._epoch.lost()
+            lost_a_while_ago(each)
         read = await asyncio.gather(*(each.get_many(["old"]) for each in caches for _ in range(10)))
         assert read == [[None]] * 80
         assert {each.key_epoch for each in caches} == {await epoch_of(cache)} != {before}
@@ -145,18 +156,46 @@ class TestSharedEpoch:
         assert await cache.set_many({"k": b"v"}, 60)
         assert await cache.get_many(["k"]) == [b"v"]
 
-    async def test_one_that_began_during_the_outage_trusts_what_another_moved_since(
+    async def test_those_that_began_during_the_outage_trust_what_the_first_of_them_moved(
         self, servers: Servers, cache: Cache
     ) -> None:
-        await cache.set_many({"k": b"old"}, 60)
-        await asyncio.sleep(0.01)
+        old = f"{(int(time.time()) - 3600) * 1000}-ab"
+        await redis_of(cache).set(EPOCH_KEY, old)
+        await redis_of(cache).set(stored_key(old, "k"), b"old")
         new = [Cache(servers.redis_url, timeout_s=10) for _ in range(2)]
         for each in new:
-            each._epoch.lost()
-            await asyncio.sleep(0.01)
+            lost_a_while_ago(each)
+        for each in new:
             assert await each.get_many(["k"]) == [None]
-        assert new[0].key_epoch == new[1].key_epoch != cache.key_epoch
+        assert new[0].key_epoch == new[1].key_epoch != old
         await closed(new)
+
+    @pytest.mark.parametrize("has_read", [True, False])
+    async def test_what_another_moved_before_the_outage_is_not_trusted_after_it(
+        self, servers: Servers, cache: Cache, has_read: bool
+    ) -> None:
+        """However little the process has had to do with the server until then."""
+        other = Cache(servers.redis_url, timeout_s=10)
+        if has_read:
+            await cache.get_many(["k"])
+        await asyncio.sleep(0.01)
+        other._epoch.lost()
+        await asyncio.sleep(0.01)
+        assert await other.set_many({"k": b"old"}, 60)
+        await asyncio.sleep(0.01)
+        cache._epoch.lost()
+        assert await cache.get_many(["k"]) == [None]
+        assert began_at(cache.key_epoch) > began_at(other.key_epoch)
+        await other.close()
+
+    async def test_one_that_began_in_the_future_is_not_trusted(self, cache: Cache) -> None:
+        """The server's clock was put back, so that nobody can tell whether it began before the outage."""
+        future = f"{(int(time.time()) + 3600) * 1000}-ab"
+        await redis_of(cache).set(EPOCH_KEY, future)
+        await redis_of(cache).set(stored_key(future, "k"), b"old")
+        cache._epoch.lost()
+        assert await cache.get_many(["k"]) == [None]
+        assert began_at(cache.key_epoch) == began_at(future) + 1
 
 
 class Processes(RuleBasedStateMachine):
