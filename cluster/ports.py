@@ -28,6 +28,11 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
+def set_aside(*ports: int) -> None:
+    """Have `free_ports` return none of *ports*: another process has chosen them and does not listen on them yet."""
+    _given.update(ports)
+
+
 def _is_free(port: int) -> bool:
     with socket.socket(socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET) as probe:
         try:

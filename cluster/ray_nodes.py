@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cluster.errors import ClusterError
 from cluster.local_postgres import LocalPostgres
+from cluster.ports import set_aside
 from cluster.ray_cluster import RayCluster, RayWorker
 from cluster.ray_node import NodePlan, RayNode
 from cluster.record import WORKER
@@ -37,6 +38,7 @@ class RayNodes:
         self.redeploy = False
         self._options = options
         self._state = state
+        set_aside(options.http_port, options.dashboard_port, options.training_dashboard_port)
         self._environment = settings(state, servers.database_url, [servers.replica_url], redis_url)
         self.serving = self._cluster(
             NodePlan("ray-serving", state.alias / "serve", SERVING_CPUS, SERVING_OBJECT_STORE_BYTES),

@@ -5,14 +5,22 @@ import socket
 
 import pytest
 
+from cluster import ports
 from cluster.errors import PortInUse
-from cluster.ports import free_ports, holder_of, require_free
+from cluster.ports import free_ports, holder_of, require_free, set_aside
 
 
 class TestFreePorts:
     def test_they_differ_from_each_other_and_from_earlier_ones(self) -> None:
         ports = [*free_ports(50), *free_ports(50)]
         assert len(set(ports)) == 100
+
+    def test_none_is_one_that_was_set_aside(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(ports, "CHOICE", range(20_000, 20_003))
+        monkeypatch.setattr(ports, "_is_free", lambda _: True)
+        monkeypatch.setattr(ports, "_given", set())
+        set_aside(20_001)
+        assert set(free_ports(3)) == {20_000, 20_002}
 
 
 class TestRequireFree:
