@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +11,7 @@ from cluster.child import wait_until
 from cluster.errors import ServerFailed
 from cluster.postgres import PostgresServer
 from cluster.valkey import ValkeyServer
+from tests.directories import short_directory
 
 TEMPLATE = "shortlist_template"
 """The migrated database that others are copied from."""
@@ -17,6 +20,19 @@ TEMPLATE = "shortlist_template"
 def database_name(database_url: str) -> str:
     """The database that a DSN of these servers names."""
     return database_url.partition("?")[0].rpartition("/")[2]
+
+
+@contextlib.contextmanager
+def own_valkey() -> Iterator[ValkeyServer]:
+    """A server that may be frozen, filled and stopped."""
+    with short_directory("shortlist-valkey-") as directory:
+        server = ValkeyServer(path=directory / "s.sock", directory=directory, log=directory / "log")
+        server.start()
+        try:
+            server.wait_ready()
+            yield server
+        finally:
+            server.stop()
 
 
 @dataclass(frozen=True)

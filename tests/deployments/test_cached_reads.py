@@ -3,17 +3,14 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import pytest
 
 from catalogue.events import Event
 from catalogue.store import insert_events
-from cluster.valkey import ValkeyServer
 from contracts.answers import Answer
 from contracts.deadline import Deadline
 from contracts.requests import RecommendationRequest, SearchRequest
@@ -30,6 +27,7 @@ from storage.database import Database
 from storage.errors import DatabaseShunned, DatabaseUnavailable, PoolTimeout, QueryTimeout
 from tests.deaf_server import deaf_server
 from tests.deployments.answers import VERSIONS, answer
+from tests.servers import own_valkey
 from tests.small_catalogue import kept, redis_of
 
 REQUEST = SearchRequest(q="red wine", timeout_ms=20_000)
@@ -275,11 +273,7 @@ class TestWithoutRedis:
         assert outcome == CacheOutcome("miss", detail="unavailable")
 
     async def test_a_frozen_server_is_passed_by(self, maker: Maker) -> None:
-        with tempfile.TemporaryDirectory(prefix="shortlist-valkey-", dir="/tmp") as name:
-            directory = Path(name)
-            server = ValkeyServer(path=directory / "s.sock", directory=directory, log=directory / "log")
-            server.start()
-            server.wait_ready()
+        with own_valkey() as server:
             assert server.process is not None
             os.kill(server.process.pid, signal.SIGSTOP)
             cache = Cache(server.url)

@@ -25,6 +25,12 @@ from tests.directories import short_directory
 
 Fault = Literal["refused", "frozen"]
 ROUNDS_S = 2.5
+DEPLOYMENTS = {
+    "search": SearchDeployment,
+    "recommendation": RecommendationDeployment,
+    "ranking": RankingDeployment,
+    "ingestion": IngestionDeployment,
+}
 
 
 async def made(deployment: Any) -> Any:  # noqa: ANN401  Serve hides the class
@@ -53,6 +59,8 @@ def _everything_down(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyP
         monkeypatch.setenv("SHORTLIST_ARTIFACTS", str(artifacts))
         monkeypatch.setattr(artifact_watch, "FIRST_LOAD_S", 0.5)
         monkeypatch.setattr(catalogue_watch, "FIRST_READ_S", 0.5)
+        for deployment in ("search", "recommendation"):
+            monkeypatch.setattr(f"deployments.{deployment}.WARM_UP_S", 0.5)
         yield
         for server in silent:
             server.close()
@@ -78,20 +86,18 @@ def release(pipe: Path) -> None:
 # Serve awaits what asyncio does not.
 @pytest.mark.filterwarnings("ignore:coroutine 'IngestionDeployment.__del__' was never awaited")
 class TestWithEverythingDown:
-    @pytest.mark.parametrize(
-        "deployment", [SearchDeployment, RecommendationDeployment, RankingDeployment, IngestionDeployment]
-    )
-    async def test_no_health_check_fails(self, deployment: Any) -> None:  # noqa: ANN401
-        replica = await made(deployment)
-        await replica.check_health()
-        await asyncio.sleep(ROUNDS_S)
-        await replica.check_health()
-        assert replica._health.status()["failures"] == 0
-        if deployment is IngestionDeployment:
-            await replica.__del__()
+    async def test_no_health_check_fails(self) -> None:
+        replicas = dict(zip(DEPLOYMENTS, await asyncio.gather(*map(made, DEPLOYMENTS.values())), strict=True))
+        for wait_s in (0.0, ROUNDS_S):
+            await asyncio.sleep(wait_s)
+            await asyncio.gather(*(replica.check_health() for replica in replicas.values()))
+        failures = {name: replica._health.status()["failures"] for name, replica in replicas.items()}
+        assert failures == dict.fromkeys(DEPLOYMENTS, 0)
+        await replicas["ingestion"].__del__()
 
 
 class TestInServe:
+    @pytest.mark.long
     def test_a_replica_whose_threads_are_all_stuck_is_replaced(self) -> None:
         """Real Serve, in a cluster of its own that ends with the process."""
         with short_directory("shortlist-stuck-") as directory:

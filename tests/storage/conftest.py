@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import asyncpg
 import psutil
@@ -24,7 +22,15 @@ from storage.connection import Connection
 from storage.database import Database, EndpointStatus
 from storage.migrate import migrate
 from storage.settings import StorageSettings
+from tests.directories import short_directory
 from tests.servers import Servers
+
+
+@pytest.fixture(autouse=True)
+def _quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have databases look at their servers more often than each second; most tests wait for what they find."""
+    monkeypatch.setattr("storage.monitor.PERIOD_S", 0.25)
+    monkeypatch.setattr("storage.monitor.HOSTS_EVERY_S", 1.0)
 
 
 @dataclass(frozen=True)
@@ -53,10 +59,7 @@ class BreakableServers:
 def primary_with_replica(programs: PostgresPrograms) -> Iterator[BreakableServers]:
     """A migrated primary and a replica that streams from it, in a directory of their own."""
     account = programs.account
-    # Socket paths are limited to 107 bytes, so not under pytest's own directory.
-    with tempfile.TemporaryDirectory(prefix="shortlist-break-", dir="/tmp") as name, contextlib.ExitStack() as stack:
-        directory = Path(name)
-        directory.chmod(0o711)
+    with short_directory("shortlist-break-") as directory, contextlib.ExitStack() as stack:
         owned = [directory / "sockets", directory / "postgres"]
         for path in owned:
             path.mkdir(mode=0o700)

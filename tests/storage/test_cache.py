@@ -3,10 +3,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 
@@ -16,20 +14,23 @@ from storage.breakers import Breakers
 from storage.cache import Cache
 from storage.config import BreakerConfig
 from storage.errors import CacheShunned, CacheUnavailable
+from tests.servers import own_valkey
 from tests.small_catalogue import redis_of, stored
 from tests.storage.conftest import eventually
+
+
+async def given_up(cache: Cache) -> None:
+    """Ask until the breaker opens."""
+    while cache.breaker.state != "open":
+        with suppress(CacheUnavailable):
+            await cache.get_many(["k"])
 
 
 @pytest.fixture
 async def valkey() -> AsyncIterator[ValkeyServer]:
     """A server that a test may freeze, fill and stop."""
-    with tempfile.TemporaryDirectory(prefix="shortlist-valkey-", dir="/tmp") as name:
-        directory = Path(name)
-        server = ValkeyServer(path=directory / "s.sock", directory=directory, log=directory / "log")
-        server.start()
-        server.wait_ready()
+    with own_valkey() as server:
         yield server
-        server.stop()
 
 
 class TestCache:
@@ -118,7 +119,7 @@ class TestFailures:
         assert valkey.process is not None
         cache = Cache(valkey.url, timeout_s=60)
         os.kill(valkey.process.pid, signal.SIGSTOP)
-        async with time_limit(4):
+        async with time_limit(2):
             with pytest.raises(CacheUnavailable):
                 await cache.get_many(["k"])
             left_s = time_left_s()
@@ -182,7 +183,10 @@ class TestBreaker:
         assert cache.breaker.status().state == "open"
         await cache.close()
 
-    async def test_it_is_used_again_without_anybody_asking(self, valkey: ValkeyServer) -> None:
+    async def test_it_is_used_again_without_anybody_asking(
+        self, valkey: ValkeyServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("storage.cache.PING_PERIOD_S", 0.1)
         cache = Cache(valkey.url, timeout_s=10, breakers=Breakers(BreakerConfig(open_s=0.1)))
         valkey.stop()
         for _ in range(5):
@@ -227,10 +231,13 @@ class TestBreaker:
 
 class TestReturn:
     @pytest.mark.parametrize("fault", ["frozen", "killed"])
-    async def test_what_was_kept_before_is_not_read_after(self, valkey: ValkeyServer, fault: str) -> None:
+    async def test_what_was_kept_before_is_not_read_after(
+        self, valkey: ValkeyServer, fault: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """Frozen, the server still holds everything when it is back."""
         assert valkey.process is not None
-        rules = BreakerConfig(open_s=0.1)
+        monkeypatch.setattr("storage.cache.PING_PERIOD_S", 0.1)
+        rules = BreakerConfig(open_s=0.1, consecutive=2)
         caches = [Cache(valkey.url, timeout_s=1, breakers=Breakers(rules)) for _ in range(3)]
         unaware = Cache(valkey.url, timeout_s=10)
         assert await caches[0].set_many({"k": b"before"}, 600)
@@ -238,10 +245,7 @@ class TestReturn:
         before = unaware.key_epoch
 
         os.kill(valkey.process.pid, signal.SIGSTOP if fault == "frozen" else signal.SIGKILL)
-        for cache in caches:
-            while cache.breaker.state != "open":
-                with suppress(CacheUnavailable):
-                    await cache.get_many(["k"])
+        await asyncio.gather(*(given_up(cache) for cache in caches))
         if fault == "frozen":
             os.kill(valkey.process.pid, signal.SIGCONT)
         else:

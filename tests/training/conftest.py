@@ -45,16 +45,17 @@ def add_events(fetch: Fetch, products: list[str]) -> AddEvents:
     assert len(products) == 3
 
     def add(events: Sequence[Event]) -> None:
-        for number, (user, product, kind, value, days) in enumerate(events):
-            fetch(
-                "insert into events (id, user_id, product_id, type, value, occurred_at)"
-                " values ($1, $2, $3, $4, $5, $6)",
-                f"e{number}",
-                user,
-                product,
-                kind,
-                value,
-                NOON - timedelta(days=days),
-            )
+        users, ids, kinds, values, days = map(list, zip(*events, strict=True))
+        fetch(
+            "insert into events (id, user_id, product_id, type, value, occurred_at)"
+            " select 'e' || number - 1, user_id, product_id, type, value, occurred_at from unnest("
+            "$1::text[], $2::text[], $3::text[], $4::double precision[], $5::timestamptz[]"
+            ") with ordinality as event (user_id, product_id, type, value, occurred_at, number)",
+            users,
+            ids,
+            kinds,
+            values,
+            [NOON - timedelta(days=each) for each in days],
+        )
 
     return add
