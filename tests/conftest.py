@@ -50,6 +50,11 @@ __all__ = [
 ]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave the tests of a whole stack to the end: while it runs, it takes its share of the machine."""
+    items.sort(key=lambda item: item.get_closest_marker("stack") is not None)
+
+
 def migrate_database(database_url: str) -> None:
     """Apply the migrations."""
     with ThreadPoolExecutor(1) as thread:

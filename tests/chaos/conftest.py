@@ -11,6 +11,7 @@ import pytest
 from bench.chaos.experiment import wait_well
 from bench.chaos.stream import Stream, StreamOptions
 from bench.chaos.subject import Subject
+from cluster.child import wait_until
 from tests.stack import Stack
 
 
@@ -20,7 +21,7 @@ def subject(stack: Stack) -> Subject:
 
 
 @pytest.fixture(scope="module")
-def stream(subject: Subject, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stream]:
+def stream(stack: Stack, subject: Subject, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stream]:
     """Few requests with ample deadlines: the machine is busy with the tests, and these are not about speed."""
     options = StreamOptions(
         url=subject.url,
@@ -38,5 +39,6 @@ def stream(subject: Subject, tmp_path_factory: pytest.TempPathFactory) -> Iterat
                 "no good answers to begin with"
             )
             yield stream
+        assert wait_until(stack.is_well, timeout_s=180, poll_s=0.25), "the stack is not well afterwards"
     finally:
         subject.forget_events(options.name)

@@ -134,7 +134,9 @@ class TestUpAndDown:
 
 
 class TestSurviving:
-    @pytest.mark.parametrize("victims", [("supervisor",), ("guard",), ("guard", "supervisor")])
+    @pytest.mark.parametrize(
+        "victims", [("supervisor",), ("guard",), pytest.param(("guard", "supervisor"), marks=pytest.mark.long)]
+    )
     def test_killing_the_launcher_leaves_no_process_and_keeps_the_data(
         self, running: Shortlist, victims: tuple[str, ...]
     ) -> None:
@@ -167,7 +169,14 @@ class TestSurviving:
 
 
 class TestForeground:
-    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+    @pytest.mark.parametrize(
+        "number",
+        [
+            signal.SIGINT,
+            signal.SIGKILL,
+            *(pytest.param(number, marks=pytest.mark.long) for number in (signal.SIGTERM, signal.SIGHUP)),
+        ],
+    )
     def test_whatever_ends_the_command_ends_the_stack(self, shortlist: Shortlist, number: signal.Signals) -> None:
         command = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *shortlist.command(*SERVERS)]
         with subprocess.Popen(

@@ -11,7 +11,7 @@ import pytest
 from cluster.child import wait_until
 from tests.stack import Stack
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("left_well")]
 
 # Noticing, training and loading on a busy machine.
 GIVE_UP_S = 600.0

@@ -14,7 +14,7 @@ import pytest
 from cluster.child import wait_until
 from tests.stack import Stack
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("left_well")]
 
 WRITERS = 4
 BATCH = 5
@@ -131,6 +131,6 @@ class TestEventStream:
             clients.cancel()
             await asyncio.gather(clients, return_exceptions=True)
             await forget(stack, stream)
-        two_again = wait_until(lambda: len(pids(stack, "serve:ingestion:")) == 2, timeout_s=120)
-        assert two_again
-        assert wait_until(lambda: httpx.get(f"{stack.url}/health", timeout=10).json()["status"] == "ok", timeout_s=60)
+        assert await asyncio.to_thread(
+            wait_until, lambda: len(pids(stack, "serve:ingestion:")) == 2, timeout_s=120, poll_s=0.25
+        )

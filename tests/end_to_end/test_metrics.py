@@ -63,6 +63,7 @@ class TestMetrics:
         client.get("/v1/search", params={"q": "alien"})
         assert wait_until(lambda: metric in exported(stack), timeout_s=60)
 
+    @pytest.mark.usefixtures("left_well")
     def test_everything_that_alerts_look_at_is_there(self, client: httpx.Client, stack: Stack) -> None:
         """Serve's count of failed health checks comes into being with the first, so a replica is killed for it."""
         replicas = [row for row in stack.status()["processes"] if row["name"].startswith("serve:ranking:")]

@@ -17,7 +17,7 @@ from cluster.postgres import DATABASE
 from cluster.state_directory import StateDirectory
 from tests.stack import Stack
 
-pytestmark = [pytest.mark.stack, pytest.mark.long]
+pytestmark = [pytest.mark.stack, pytest.mark.long, pytest.mark.usefixtures("left_well")]
 
 
 class Searches:

@@ -17,7 +17,7 @@ from cluster.child import wait_until
 from cluster.record import StackRecord
 from tests.stack import Stack
 
-pytestmark = [pytest.mark.stack, pytest.mark.long]
+pytestmark = [pytest.mark.stack, pytest.mark.long, pytest.mark.usefixtures("left_well")]
 
 PARTS = ("postgres-primary", "postgres-replica-1", "valkey")
 DEPLOYMENTS = ("gateway", "search", "recommendation", "ranking", "ingestion")
