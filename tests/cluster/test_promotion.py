@@ -106,6 +106,14 @@ def process_of(server: PostgresServer) -> psutil.Process:
     return psutil.Process(server.process.pid)
 
 
+@contextlib.contextmanager
+def short_patience() -> Iterator[None]:
+    """A server that hangs has a second to answer, not five."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cluster.postgres.ANSWER_TIMEOUT_S", 1.0)
+        yield
+
+
 class TestPromote:
     def test_the_roles_are_swapped_and_a_second_one_swaps_them_back(self, pair: PostgresPair) -> None:
         before = ports(pair)
@@ -126,7 +134,8 @@ class TestPromote:
         sender(pair).suspend()
         write(pair, "insert into kept values (2)")
         process_of(pair.primary).suspend()
-        record = promoted(pair, wait_s=0.5)
+        with short_patience():
+            record = promoted(pair, wait_s=0.5)
         assert (record.planned, record.replica_streams, record.error) == (False, True, None)
         assert record.lost_bytes is not None
         assert 0 < record.lost_bytes < 100_000
@@ -160,7 +169,7 @@ class TestRefusals:
     def test_a_replica_that_does_not_answer(self, pair: PostgresPair) -> None:
         before = ports(pair)
         process_of(pair.replica).suspend()
-        with pytest.raises(PromotionRefused, match="does not answer: nothing was changed"):
+        with short_patience(), pytest.raises(PromotionRefused, match="does not answer: nothing was changed"):
             promoted(pair, wait_s=0)
         process_of(pair.replica).resume()
         assert ports(pair) == before

@@ -75,6 +75,14 @@ class TestRebuilds:
         record = shop.rebuilds.records[0]
         assert (record.kind, record.instead_of, record.cause) == ("embeddings", "v1", "artifact_corrupt")
 
+    def test_the_job_is_the_command_that_trains(self, shop: Shop) -> None:
+        """Here no stack runs, which it says."""
+        rebuilds = Rebuilds(shop.state, look=lambda: LOST, busy=lambda _: False)
+        rebuilds.tend()
+        assert rebuilds.tend()
+        assert wait_until(rebuilds.tend, timeout_s=GIVE_UP_S)
+        assert "No stack runs" in str(rebuilds.records[0].error)
+
     def test_what_was_never_in_use_is_not_trained(self, shop: Shop) -> None:
         for name in ("ACTIVE", "HISTORY"):
             (shop.state.artifacts / "embeddings" / name).unlink()

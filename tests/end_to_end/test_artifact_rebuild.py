@@ -11,7 +11,8 @@ import pytest
 from cluster.child import wait_until
 from tests.stack import Stack
 
-pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("left_well")]
+# tests/cluster/test_rebuild.py has each step of it; here they are put together, which takes minutes.
+pytestmark = [pytest.mark.stack, pytest.mark.long, pytest.mark.usefixtures("left_well")]
 
 # Noticing, training and loading on a busy machine.
 GIVE_UP_S = 600.0
@@ -64,9 +65,7 @@ def replicas(stack: Stack, kind: Kind) -> set[int]:
     return {row["pid"] for row in rows if row["name"].startswith(f"serve:{kind.holder}:") and row["healthy"]}
 
 
-@pytest.mark.parametrize(
-    "kind", [pytest.param(EMBEDDINGS, id="embeddings", marks=pytest.mark.long), pytest.param(FACTORS, id="factors")]
-)
+@pytest.mark.parametrize("kind", [pytest.param(EMBEDDINGS, id="embeddings"), pytest.param(FACTORS, id="factors")])
 class TestEveryVersionCorrupt:
     def test_it_is_trained_anew_and_taken_up_without_a_restart_and_no_read_fails(
         self, stack: Stack, client: httpx.Client, kind: Kind

@@ -53,7 +53,8 @@ def ray_address() -> Iterator[str]:
         cluster.communicate("")
 
 
-@pytest.mark.stack
+# The demo of each whole stack runs the job too; tests/training/test_als.py says what it finds.
+@pytest.mark.long
 class TestCollaborativeJob:
     def test_events_become_an_active_version(
         self, ray_address: str, database_url: str, fetch: Fetch, tmp_path: Path
