@@ -43,6 +43,8 @@ def serve_settings(haproxy: Path, ports: Mapping[str, int]) -> dict[str, str]:
     """
     return {
         "OMP_NUM_THREADS": "1",
+        # Ray's 15 would have replicas wait for whatever else runs on the machine.
+        "RAY_worker_niceness": "0",
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         # A body of 10 MiB travels from the gateway to ingestion.
         "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": str(64 * 1024 * 1024),
