@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -33,6 +34,8 @@ HALF = 0.5
 """The share of a read's time for the first server, where another one could answer."""
 LEAST_ATTEMPT_S = 0.1
 """A read that would have less than this for its first server is not tried elsewhere."""
+PASSED_OVER_S = 1.0
+"""A server that let a read wait in vain is asked after the others for so long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,17 +92,19 @@ class Reader:
         self._router = router
         self._monitor = monitor
         self._token_wait_s = token_wait_s
+        self._late: dict[str, tuple[float, QueryTimeout]] = {}
 
     async def read(self, query_name: str, sql: str, *args: object) -> Rows:
         """
         Read from the first server that answers.
 
         Where another one could answer, the first gets half of the time. A read is tried elsewhere only once for want
-        of time; servers that fail or refuse at once cost none.
+        of time; servers that fail or refuse at once cost none. A replica that was late is passed over for a second.
         """
         tried: list[str] = []
         failure: DatabaseUnavailable | None = None
-        while route := self._router.next_route(tried, primary_answers=self._monitor.primary_answers):
+        late = self._lateness()
+        while route := self._next_route(tried):
             endpoint = self._endpoint(route.name)
             tried.append(route.name)
             limit_s = None if isinstance(failure, QueryTimeout) else self._attempt_s(tried)
@@ -107,7 +112,7 @@ class Reader:
                 with self._router.running(route):
                     async with query_limit(query_name, limit_s, endpoint=route.name):
                         records = await endpoint.fetch(query_name, sql, *args)
-                return Rows(records, self._source(route, failure))
+                return Rows(records, self._source(route, failure or late))
             except PoolTimeout:
                 raise
             except DatabaseUnavailable as error:
@@ -115,9 +120,28 @@ class Reader:
                 failure = error
         raise failure or DatabaseUnavailable(PRIMARY, "no endpoint is configured")
 
+    def _next_route(self, tried: Sequence[str]) -> Route | None:
+        """The next server to ask; one that was late only where no other one answers, up to date."""
+        answers = self._monitor.primary_answers
+        late = [name for name in self._replicas if self._is_late(name)]
+        prompt = self._router.next_route([*tried, *late], primary_answers=answers) if late else None
+        if prompt and not prompt.stale and self._answers(prompt.name):
+            return prompt
+        return self._router.next_route(tried, primary_answers=answers)
+
+    def _is_late(self, name: str) -> bool:
+        """Whether it let a read wait in vain a moment ago; one whose breaker is open costs no wait."""
+        if name not in self._late or self._endpoint(name).breaker.state == "open":
+            return False
+        return time.monotonic() < self._late[name][0]
+
+    def _lateness(self) -> QueryTimeout | None:
+        """Why a replica is passed over, if one is."""
+        return next((self._late[name][1] for name in self._replicas if self._is_late(name)), None)
+
     def _attempt_s(self, tried: Sequence[str]) -> float | None:
         """Seconds for a read on the last of *tried*, so that another server can still answer; None: all there are."""
-        following = self._router.next_route(tried, primary_answers=self._monitor.primary_answers)
+        following = self._next_route(tried)
         return self._share_s(others=following is not None and self._answers(following.name))
 
     def _share_s(self, *, others: bool) -> float | None:
@@ -164,10 +188,10 @@ class Reader:
         ) from failure
 
     def _in_turn(self, first: Endpoint | None) -> list[str]:
-        """Whom to ask for what sees a token: *first*, the primary, every replica; those that answer before others."""
+        """Whom to ask for what sees a token: *first*, the primary, every replica; those that answer in time before."""
         names = [first.name] if first is not None else []
         rest = [name for name in (PRIMARY, *self._replicas) if name not in names]
-        return names + sorted(rest, key=lambda name: not self._answers(name))
+        return sorted([*names, *rest], key=lambda name: not self._answers(name) or self._is_late(name))
 
     def _may_cover(self, name: str, token: ConsistencyToken) -> bool:
         return name == PRIMARY or self._replicas[name].progress.covers(token)
@@ -212,6 +236,8 @@ class Reader:
         return (self._router.gates[replica.name].lag_ms or 0.0) <= WORTH_WAITING_FOR_MS
 
     def _note(self, endpoint: Endpoint, error: DatabaseUnavailable) -> None:
+        if isinstance(error, QueryTimeout):
+            self._late[endpoint.name] = time.monotonic() + PASSED_OVER_S, error
         if not isinstance(error, ReadGaveWay | PoolTimeout | QueryTimeout | DatabaseShunned):
             self._monitor.failed(endpoint, error)
 

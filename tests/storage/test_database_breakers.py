@@ -60,6 +60,22 @@ class TestReads:
             assert await eventually(lambda: of(database, "replica-1").healthy)
             assert (await source(database)).diverted == "circuit_open"
 
+    async def test_after_one_that_was_late_the_next_reads_go_elsewhere_at_once(
+        self, breakable_servers: BreakableServers
+    ) -> None:
+        """Half of 60 s on the replica would be more than the test has."""
+        replica = breakable_servers.replica
+        assert replica.process is not None
+        async with started(breakable_servers.settings, StorageConfig(token_wait_s=10)) as database:
+            token = await database.consistency_token()
+            assert (await database.fetch("user_exists", "u", after=token)).source.name == "replica-1"
+            with frozen(replica.process.pid):
+                assert (await source(database, timeout_s=0.4)).diverted == "timeout"
+                async with asyncio.timeout(20):
+                    assert (await source(database, timeout_s=60)).name == "primary"
+                    read = (await database.fetch("user_exists", "u", after=token, timeout_s=60)).source
+            assert (read.name, read.diverted) == ("primary", None)
+
     async def test_so_it_does_reads_that_see_a_write(self, breakable_servers: BreakableServers) -> None:
         """The replica has reached the token before it is frozen, so that it is asked first."""
         replica = breakable_servers.replica
