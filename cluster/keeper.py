@@ -18,13 +18,14 @@ from pathlib import Path
 import psutil
 
 from cluster import child
+from cluster.niceness import hand_on_niceness
 
 WAKING = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 
 
 def keep(command: Sequence[str], *, log: Path, grace_s: float, keep_open: Sequence[int] = ()) -> int:
     """
-    Run *command* until it ends, or until we are asked to stop; then end every descendant.
+    Run *command* until it ends, or until we are asked to stop; then end every descendant. All give way as we do.
 
     Args:
         command: Program and arguments. It is sent SIGTERM when we are asked to stop, and when we are killed.
@@ -42,6 +43,7 @@ def keep(command: Sequence[str], *, log: Path, grace_s: float, keep_open: Sequen
     kill_at: float | None = None
     while status is None:
         woken = signal.sigtimedwait(WAKING, 1.0)
+        hand_on_niceness()
         status = _reap(process.pid)
         if woken is not None and woken.si_signo != signal.SIGCHLD and kill_at is None and status is None:
             os.kill(process.pid, signal.SIGTERM)

@@ -26,9 +26,14 @@ sys.exit(7)
 """
 
 
-def keep(directory: Path, way: str) -> subprocess.Popen[bytes]:
+AUTOGROUPS = Path("/proc/sys/kernel/sched_autogroup_enabled")
+SESSIONS_ARE_GROUPS = AUTOGROUPS.is_file() and AUTOGROUPS.read_text().strip() == "1"
+
+
+def keep(directory: Path, way: str, *, niceness: int = 0) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-c", DAEMONISE, str(directory / "pid"), way]
-    return subprocess.Popen([sys.executable, "-m", "cluster.keeper", str(directory / "log"), *command])
+    nice = ["nice", "-n", str(niceness)]
+    return subprocess.Popen([*nice, sys.executable, "-m", "cluster.keeper", str(directory / "log"), *command])
 
 
 class TestKeep:
@@ -45,3 +50,15 @@ class TestKeep:
             keeper.send_signal(number)
             assert keeper.wait(60) == 128 + signal.SIGTERM
         assert not psutil.pid_exists(int(pid.read_text()))
+
+    def test_what_it_started_gives_way_to_other_sessions_as_it_does(self, tmp_path: Path) -> None:
+        """A new session begins as if it had no niceness."""
+        if not SESSIONS_ARE_GROUPS:
+            pytest.skip("this kernel shares the processor between processes, not sessions: niceness alone does")
+        with keep(tmp_path, "stays", niceness=5) as keeper:
+            pid = tmp_path / "pid"
+            assert wait_until(lambda: pid.exists() and pid.read_text() != "", timeout_s=60)
+            group = Path(f"/proc/{pid.read_text()}/autogroup")
+            assert wait_until(lambda: group.read_text().strip().endswith("nice 5"), timeout_s=60)
+            keeper.send_signal(signal.SIGTERM)
+            assert keeper.wait(60) == 128 + signal.SIGTERM
