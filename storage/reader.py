@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -22,6 +21,7 @@ from storage.errors import (
     QueryTimeout,
     ReadGaveWay,
 )
+from storage.lateness import Lateness
 from storage.monitor import PERIOD_S, Monitor
 from storage.progress import first_to_cover
 from storage.routing import PRIMARY, Diverted, Route, Router
@@ -34,8 +34,6 @@ HALF = 0.5
 """The share of a read's time for the first server, where another one could answer."""
 LEAST_ATTEMPT_S = 0.1
 """A read that would have less than this for its first server is not tried elsewhere."""
-PASSED_OVER_S = 1.0
-"""A server that let a read wait in vain is asked after the others for so long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,52 +90,48 @@ class Reader:
         self._router = router
         self._monitor = monitor
         self._token_wait_s = token_wait_s
-        self._late: dict[str, tuple[float, QueryTimeout]] = {}
+        self._lateness = Lateness()
 
     async def read(self, query_name: str, sql: str, *args: object) -> Rows:
         """
         Read from the first server that answers.
 
         Where another one could answer, the first gets half of the time. A read is tried elsewhere only once for want
-        of time; servers that fail or refuse at once cost none. A replica that was late is passed over for a second.
+        of time; servers that fail or refuse at once cost none. A replica that hung is passed over for a second.
         """
         tried: list[str] = []
         failure: DatabaseUnavailable | None = None
-        late = self._lateness()
+        late = next(filter(None, map(self._late, self._replicas)), None)
         while route := self._next_route(tried):
             endpoint = self._endpoint(route.name)
             tried.append(route.name)
             limit_s = None if isinstance(failure, QueryTimeout) else self._attempt_s(tried)
+            began_at = self._lateness.now()
             try:
                 with self._router.running(route):
                     async with query_limit(query_name, limit_s, endpoint=route.name):
                         records = await endpoint.fetch(query_name, sql, *args)
+                self._lateness.answered(route.name)
                 return Rows(records, self._source(route, failure or late))
             except PoolTimeout:
                 raise
             except DatabaseUnavailable as error:
-                self._note(endpoint, error)
+                self._note(endpoint, error, began_at=began_at)
                 failure = error
         raise failure or DatabaseUnavailable(PRIMARY, "no endpoint is configured")
 
     def _next_route(self, tried: Sequence[str]) -> Route | None:
-        """The next server to ask; one that was late only where no other one answers, up to date."""
+        """The next server to ask; one that hung a moment ago only where no other one answers, up to date."""
         answers = self._monitor.primary_answers
-        late = [name for name in self._replicas if self._is_late(name)]
+        late = [name for name in self._replicas if self._late(name)]
         prompt = self._router.next_route([*tried, *late], primary_answers=answers) if late else None
         if prompt and not prompt.stale and self._answers(prompt.name):
             return prompt
         return self._router.next_route(tried, primary_answers=answers)
 
-    def _is_late(self, name: str) -> bool:
-        """Whether it let a read wait in vain a moment ago; one whose breaker is open costs no wait."""
-        if name not in self._late or self._endpoint(name).breaker.state == "open":
-            return False
-        return time.monotonic() < self._late[name][0]
-
-    def _lateness(self) -> QueryTimeout | None:
-        """Why a replica is passed over, if one is."""
-        return next((self._late[name][1] for name in self._replicas if self._is_late(name)), None)
+    def _late(self, name: str) -> QueryTimeout | None:
+        """How a server hung a moment ago; one whose breaker is open costs no wait."""
+        return None if self._endpoint(name).breaker.state == "open" else self._lateness.of(name)
 
     def _attempt_s(self, tried: Sequence[str]) -> float | None:
         """Seconds for a read on the last of *tried*, so that another server can still answer; None: all there are."""
@@ -171,16 +165,18 @@ class Reader:
             name = waiting.pop(0)
             others = any(self._answers(other) and self._may_cover(other, token) for other in waiting)
             limit_s = self._share_s(others=others and not isinstance(failure, QueryTimeout))
+            began_at = self._lateness.now()
             try:
                 async with query_limit(query_name, limit_s, endpoint=name):
                     if name == PRIMARY:
                         return await self._on_the_primary(token, failure, query_name, sql, *args)
                     if rows := await self._covering(self._replicas[name], token, query_name, sql, *args):
+                        self._lateness.answered(name)
                         return rows
             except DatabaseUnavailable as error:
                 if name == PRIMARY and isinstance(error, PoolTimeout):
                     raise
-                self._note(self._endpoint(name), error)
+                self._note(self._endpoint(name), error, began_at=began_at)
                 failure = error
                 problem = error.problem if name == PRIMARY else problem
         raise DatabaseUnavailable(
@@ -191,7 +187,7 @@ class Reader:
         """Whom to ask for what sees a token: *first*, the primary, every replica; those that answer in time before."""
         names = [first.name] if first is not None else []
         rest = [name for name in (PRIMARY, *self._replicas) if name not in names]
-        return sorted([*names, *rest], key=lambda name: not self._answers(name) or self._is_late(name))
+        return sorted([*names, *rest], key=lambda name: not self._answers(name) or self._late(name) is not None)
 
     def _may_cover(self, name: str, token: ConsistencyToken) -> bool:
         return name == PRIMARY or self._replicas[name].progress.covers(token)
@@ -235,9 +231,9 @@ class Reader:
     def _is_near(self, replica: Endpoint) -> bool:
         return (self._router.gates[replica.name].lag_ms or 0.0) <= WORTH_WAITING_FOR_MS
 
-    def _note(self, endpoint: Endpoint, error: DatabaseUnavailable) -> None:
+    def _note(self, endpoint: Endpoint, error: DatabaseUnavailable, *, began_at: float) -> None:
         if isinstance(error, QueryTimeout):
-            self._late[endpoint.name] = time.monotonic() + PASSED_OVER_S, error
+            self._lateness.waited(endpoint.name, began_at, error)
         if not isinstance(error, ReadGaveWay | PoolTimeout | QueryTimeout | DatabaseShunned):
             self._monitor.failed(endpoint, error)
 
