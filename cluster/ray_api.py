@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import secrets
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +13,9 @@ from typing import Any
 import httpx
 
 from cluster.errors import ClusterError
+
+TRIES = 4
+PAUSE_S = 1.0
 
 
 class RayApi:
@@ -52,12 +58,30 @@ class RayApi:
 
     def submit(self, entrypoint: str, *, runtime_env: Mapping[str, Any], metadata: Mapping[str, str]) -> str:
         """Start a job and return its id."""
-        body = {"entrypoint": entrypoint, "runtime_env": dict(runtime_env), "metadata": dict(metadata)}
-        return str(self._request("POST", "/api/jobs/", body=body)["submission_id"])
+        name = f"raysubmit_{secrets.token_hex(8)}"
+        body = {
+            "submission_id": name,
+            "entrypoint": entrypoint,
+            "runtime_env": dict(runtime_env),
+            "metadata": dict(metadata),
+        }
+        try:
+            self._request("POST", "/api/jobs/", body=body)
+        except ClusterError:
+            # An answer that was lost is asked for again, and then the name is taken: by this job.
+            if self._status_of(name) is None:
+                raise
+        return name
 
     def job(self, submission_id: str) -> dict[str, Any]:
         """Return the state of a job."""
         return self._request("GET", f"/api/jobs/{submission_id}")
+
+    def _status_of(self, submission_id: str) -> str | None:
+        try:
+            return str(self.job(submission_id)["status"])
+        except (ClusterError, KeyError):
+            return None
 
     def jobs_under_way(self, timeout_s: float = 60.0) -> list[dict[str, Any]]:
         """Return the jobs that have not ended."""
@@ -72,6 +96,14 @@ class RayApi:
         """Ask a job to stop."""
         self._request("POST", f"/api/jobs/{submission_id}/stop")
 
+    def _sent(self, method: str, path: str, body: Mapping[str, Any] | None, timeout_s: float) -> httpx.Response:
+        """The answer; asked again where the connection broke off, as a busy dashboard does: nothing harms twice."""
+        for _ in range(TRIES - 1):
+            with contextlib.suppress(httpx.RemoteProtocolError, httpx.ReadError):
+                return self.client.request(method, path, json=body, timeout=timeout_s)
+            time.sleep(PAUSE_S)
+        return self.client.request(method, path, json=body, timeout=timeout_s)
+
     def _request(
         self, method: str, path: str, *, body: Mapping[str, Any] | None = None, timeout_s: float = 60.0
     ) -> dict[str, Any]:
@@ -82,7 +114,7 @@ class RayApi:
         self, method: str, path: str, *, body: Mapping[str, Any] | None = None, timeout_s: float = 60.0
     ) -> object:
         try:
-            response = self.client.request(method, path, json=body, timeout=timeout_s)
+            response = self._sent(method, path, body, timeout_s)
         except httpx.HTTPError as error:
             raise ClusterError(
                 f"Ray's dashboard at {self.address} does not answer: {error or type(error).__name__}"
