@@ -15,6 +15,7 @@ import httpx
 from cluster.errors import ClusterError
 
 TRIES = 4
+AGENT_MISSING = "No available agent"
 PAUSE_S = 1.0
 
 
@@ -65,12 +66,18 @@ class RayApi:
             "runtime_env": dict(runtime_env),
             "metadata": dict(metadata),
         }
-        try:
-            self._request("POST", "/api/jobs/", body=body)
-        except ClusterError:
-            # An answer that was lost is asked for again, and then the name is taken: by this job.
-            if self._status_of(name) is None:
-                raise
+        for further_tries in reversed(range(TRIES)):
+            try:
+                self._request("POST", "/api/jobs/", body=body)
+            except ClusterError as error:
+                # An answer that was lost is asked for again, and then the name is taken: by this job.
+                if self._status_of(name) is not None:
+                    break
+                # The node's agent has yet to start; Ray has waited for it for a while.
+                if not further_tries or AGENT_MISSING not in str(error):
+                    raise
+            else:
+                break
         return name
 
     def job(self, submission_id: str) -> dict[str, Any]:

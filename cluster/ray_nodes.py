@@ -47,7 +47,7 @@ class RayNodes:
         )
         self.training = self._cluster(
             # Answers come before training where there are too few CPUs for both.
-            NodePlan("ray-training", state.alias / "train", max(4, os.cpu_count() or 1), 200_000_000, niceness=19),
+            NodePlan("ray-training", state.alias / "train", max(4, os.cpu_count() or 1), 200_000_000, niceness=10),
             dashboard_port=options.training_dashboard_port,
             haproxy=None,
         )
