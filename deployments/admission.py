@@ -44,7 +44,7 @@ class AdmissionConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     read_target_ms: Annotated[float, Field(gt=0)] = 75.0
-    least_reads: Annotated[int, Field(ge=1)] = 1
+    least_reads: Annotated[int, Field(ge=1)] = 2
     first_reads: Annotated[int, Field(ge=1)] = 4
     most_reads: Annotated[int, Field(ge=1)] = 100
     most_waiting_reads: Annotated[int, Field(ge=0)] = 32
