@@ -23,7 +23,7 @@ from deployments.admission import Admission
 from deployments.cached_reads import CachedReads
 from deployments.config import GraphConfig
 from deployments.deployed_versions import DeployedVersions
-from deployments.graph_health import GraphHealth
+from deployments.graph_health import GraphHealth, firing
 from deployments.hop import Hop, HopFailed, retry_samples
 from deployments.http.api import http_api
 from deployments.http.problems import unacknowledged, unavailable
@@ -222,7 +222,7 @@ class GatewayDeployment:
             "impressions_dropped": self._impressions.dropped,
             "health_check": self._replica_health.status(),
             "admission": self._admission.status(),
-            "alerts": self._metrics.alerts.firing(),
+            "alerts": firing(self._metrics.alerts.firing(), report["deployments"].values()),
         }
 
     async def check_health(self) -> None:

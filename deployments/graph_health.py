@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -124,3 +124,9 @@ class GraphHealth:
         except (CacheUnavailable, TimeoutError) as error:
             return {"healthy": False, "problem": str(error) or "no answer in time", **known}
         return {"healthy": True, **known}
+
+
+def firing(own: Sequence[Mapping[str, str]], parts: Iterable[Mapping[str, Any]]) -> list[Mapping[str, str]]:
+    """Return the alerts that are on in this process and in the *parts* that say theirs, each once."""
+    every = [*own, *(alert for part in parts for alert in part.get("alerts", ()))]
+    return list({(alert["alert"], alert["text"]): alert for alert in every}.values())

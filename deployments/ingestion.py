@@ -109,6 +109,7 @@ class IngestionDeployment:
             "breakers": self._breakers.report(),
             "most_replicas": most_replicas(),
             "health_check": self._health.status(),
+            "alerts": self._metrics.alerts.firing(),
             "sessions": SESSIONS,
         }
 

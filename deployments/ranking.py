@@ -57,6 +57,7 @@ class RankingDeployment:
             "weights": self._config.version,
             "collaborative": factors,
             "health_check": self._health.status(),
+            "alerts": self._metrics.alerts.firing(),
         }
 
     async def check_health(self) -> None:

@@ -86,6 +86,7 @@ class RecommendationDeployment:
             "breakers": self._breakers.report(),
             "most_replicas": most_replicas(),
             "health_check": self._health.status(),
+            "alerts": self._metrics.alerts.firing(),
         }
 
     async def check_health(self) -> None:

@@ -73,6 +73,7 @@ class SearchDeployment:
             "breakers": self._breakers.report(),
             "most_replicas": most_replicas(),
             "health_check": self._health.status(),
+            "alerts": self._metrics.alerts.firing(),
         }
 
     async def check_health(self) -> None:

@@ -40,7 +40,10 @@ def verify(state_dir: StateDir = None, as_json: AsJson = False) -> None:
         carried, superseded, deleted = counts["carried"], counts["superseded"], counts["deleted"]
         output.tell(f"  {name}: {carried} carried over, {superseded} kept anew already, {deleted} deleted")
     if not done["purposes"]:
-        output.tell("  nothing was left from before; there was nothing to do")
+        output.tell(
+            "  nothing was left from before; there was nothing to do. Right after an outage the new epoch has not "
+            "begun yet: run this again when `redis` is closed under `breakers` in /health, after half a minute"
+        )
     output.answer(done)
 
 
