@@ -146,7 +146,7 @@ class TestReads:
 
     async def test_the_time_that_one_waits_is_part_of_what_it_has(self) -> None:
         shop = WaitingShop()
-        config = AdmissionConfig(first_reads=1, most_reads=1, longest_wait_ms=PATIENT["longest_wait_ms"])
+        config = AdmissionConfig(least_reads=1, first_reads=1, most_reads=1, longest_wait_ms=PATIENT["longest_wait_ms"])
         async with client_of(shop, config) as client:
             first = asyncio.create_task(client.get("/v1/search?q=a&timeout_ms=5000"))
             await shop.began.wait()
