@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from contracts.ranked import RankedPage
-from contracts.stages import RETRIEVERS, Stage
+from contracts.stages import RETRIEVERS, Stage, StageName
 from contracts.versions import Freshness, Versions
+
+READ_FROM_THE_DATABASE: frozenset[StageName] = frozenset({"keyword", "popular", "profile", "hydrate"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +51,15 @@ class Answer:
         return not self.answered and any(stage.cause == "timeout" for stage in self.stages)
 
     @property
-    def may_lack_a_write(self) -> bool:
+    def consistent(self) -> bool:
         """
-        Whether the products may be older than a consistency token asks for.
+        Whether everything in it was read after what the request's consistency token covers.
 
         What is read from the database must have been; of the retrievers one that saw the write is enough.
         """
-        read = any(stage.name in ("keyword", "popular", "hydrate") and stage.may_change_hits for stage in self.stages)
+        unread = any(stage.name in READ_FROM_THE_DATABASE and stage.may_change_hits for stage in self.stages)
         retrievers = [stage for stage in self.stages if stage.name in RETRIEVERS and stage.cause != "not_requested"]
-        return read or (bool(retrievers) and all(stage.may_change_hits for stage in retrievers))
+        return not unread and not (retrievers and all(stage.may_change_hits for stage in retrievers))
 
     @property
     def may_differ(self) -> bool:

@@ -31,8 +31,17 @@ class Versions:
 
 @dataclass(frozen=True, slots=True)
 class Freshness:
-    """Which database answered, how far it lagged (milliseconds) and how old the index is (seconds)."""
+    """
+    What the reads of an answer saw.
+
+    Attributes:
+        read_from: Which database answered.
+        replica_lag_ms: How far it lagged, in milliseconds.
+        index_age_s: How old the index is, in seconds.
+        consistent: Whether they saw what the request's consistency token covers; None without a token.
+    """
 
     read_from: str | None = None
     replica_lag_ms: int | None = None
     index_age_s: int | None = None
+    consistent: bool | None = None

@@ -127,6 +127,7 @@ function freshness({ freshness: fresh, took_ms }) {
   if (fresh.read_from) facts.push(["Read from", source(fresh.read_from)]);
   if (fresh.replica_lag_ms !== null) facts.push(["Lag", milliseconds(fresh.replica_lag_ms)]);
   if (fresh.index_age_s !== null) facts.push(["Index age", age(fresh.index_age_s)]);
+  if (fresh.consistent !== null) facts.push(["Sees the write", fresh.consistent ? "yes" : "perhaps not"]);
   return element(
     "dl.freshness",
     {},

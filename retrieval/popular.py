@@ -73,7 +73,7 @@ class PopularRetriever:
         Return the most popular products in stock, best first.
 
         The score is ``popularity`` in [0, 1]. The cached list belongs to one popularity version and one position of
-        the catalogue, so it never outlives a change. With a consistency token the database is asked. When no database
+        the catalogue, so it never outlives a change. With a consistency token the database is asked. When none
         answers in its share of *timeout_s* the list is the one that was in force last.
 
         Raises:
@@ -84,7 +84,7 @@ class PopularRetriever:
                 popular = await self._current(request)
         except (DatabaseUnavailable, TimeoutError) as error:
             cache_s = None if timeout_s is None else timeout_s * CACHE_SHARE
-            found = None if request.consistency_token is not None else await self._remembered(request, cache_s)
+            found = await self._remembered(request, cache_s)
             if found is None:
                 raise
             return PopularList(
@@ -98,10 +98,10 @@ class PopularRetriever:
         Return the list that this process gave out last, without waiting for anything; None if there is none.
 
         Args:
-            request: What it is narrowed by; with a consistency token no earlier list will do.
+            request: What it is narrowed by.
             unread: Why it is not read.
         """
-        found = None if request.consistency_token is not None else self._last.get(self._narrowed(request))
+        found = self._last.get(self._narrowed(request))
         if found is None:
             return None
         return PopularList(self._retrieved(found, "memory"), None, (), not_requested("cache"), unread=unread)

@@ -2,6 +2,7 @@
 
 # FastAPI reads these annotations at run time.
 import time
+from dataclasses import replace
 from typing import Annotated, Any
 
 import orjson
@@ -236,12 +237,9 @@ def _answered(answer: Answer, request: ReadRequest, http: Request, cursor: Curso
         code = "degraded" if answer.answered else "unavailable"
         detail = f"A part is down ({degraded}) and the request cannot be answered without it. Retry after 1 s."
         raise Problem(503, code, detail, retry_after_s=1, extra={"stages": answer.stages}, headers=_degraded(degraded))
-    if request.consistency_token is not None and answer.may_lack_a_write:
-        detail = f"No database that has seen the write answered in time ({degraded}). Retry, or give more timeout_ms."
-        raise Problem(
-            503, "inconsistent", detail, retry_after_s=1, extra={"stages": answer.stages}, headers=_degraded(degraded)
-        )
     cursor.check(answer.versions)
+    if request.consistency_token is not None:
+        answer = replace(answer, freshness=replace(answer.freshness, consistent=answer.consistent))
     end = cursor.offset + request.limit
     following = next_cursor(request, answer.versions, offset=end) if answer.page.kept > end else None
     took_ms = (time.monotonic() - http.state.received_s) * 1000

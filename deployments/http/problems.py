@@ -15,7 +15,7 @@ Errors as RFC 9457 problem documents.
     ├── 415 unsupported_media_type
     ├── 422 invalid              fix the fields named in errors[]
     ├── 429 overloaded           retry after Retry-After
-    ├── 503 unavailable, degraded, inconsistent   retry after Retry-After
+    ├── 503 unavailable, degraded   retry after Retry-After
     └── 504 deadline             retry, or give more timeout_ms
 """
 

@@ -37,11 +37,12 @@ class VersionsBody(_Exact):
 
 
 class FreshnessBody(_Exact):
-    """Which database answered and how fresh it was."""
+    """Which database answered, how fresh it was, and whether the read saw what its consistency token covers."""
 
     read_from: str | None
     replica_lag_ms: int | None
     index_age_s: int | None
+    consistent: bool | None
 
 
 class PlacingBody(_Exact):

@@ -22,7 +22,7 @@ def stage(name: str, cause: str | None = None, fallback: str | None = None) -> d
 
 def answer(**changes: Any) -> bytes:  # noqa: ANN401 - whatever is to be wrong
     versions = dict.fromkeys(("index", "changes", "vocabulary", "popularity", "cf", "weights", "config"))
-    freshness = dict.fromkeys(("read_from", "replica_lag_ms", "index_age_s"))
+    freshness = dict.fromkeys(("read_from", "replica_lag_ms", "index_age_s", "consistent"))
     whole = {
         "request_id": "r",
         "took_ms": 1.0,

@@ -51,7 +51,7 @@ class TestConsistencyToken:
 
 class TestWithoutADatabaseThatSawTheWrite:
     @pytest.mark.parametrize(
-        ("stages", "refused"),
+        ("stages", "lacks"),
         [
             ([Stage("keyword", "skipped", cause="timeout"), Stage("semantic")], True),
             ([Stage("keyword"), Stage("semantic"), Stage("hydrate", "skipped", cause="unavailable")], True),
@@ -67,12 +67,22 @@ class TestWithoutADatabaseThatSawTheWrite:
             ([Stage("keyword", "fallback", fallback="primary", cause="unavailable")], False),
         ],
     )
-    async def test_a_read_with_a_token_is_refused_rather_than_answered_without_it(
-        self, client: httpx.AsyncClient, shop: MemoryShop, stages: list[Stage], *, refused: bool
+    async def test_the_answer_says_whether_it_may_lack_the_write(
+        self, client: httpx.AsyncClient, shop: MemoryShop, stages: list[Stage], *, lacks: bool
     ) -> None:
         shop.stages = stages
         response = await client.get("/v1/search", params={"q": "a", "consistency_token": "1-0/3A"})
-        assert response.status_code == (503 if refused else 200)
-        if refused:
-            assert problem(response)["code"] == "inconsistent"
-        assert (await client.get("/v1/search", params={"q": "a"})).status_code == 200
+        assert (response.status_code, response.json()["freshness"]["consistent"]) == (200, not lacks)
+
+    async def test_who_forbids_degradation_gets_no_answer_without_it(
+        self, client: httpx.AsyncClient, shop: MemoryShop
+    ) -> None:
+        shop.stages = [Stage("keyword", "skipped", cause="timeout"), Stage("semantic")]
+        asked = {"q": "a", "consistency_token": "1-0/3A", "degradation": "forbid"}
+        response = await client.get("/v1/search", params=asked)
+        assert (response.status_code, problem(response)["code"]) == (503, "degraded")
+
+    async def test_without_a_token_there_is_nothing_to_say(self, client: httpx.AsyncClient, shop: MemoryShop) -> None:
+        shop.stages = [Stage("keyword", "skipped", cause="timeout"), Stage("semantic")]
+        response = await client.get("/v1/search", params={"q": "a"})
+        assert response.json()["freshness"]["consistent"] is None

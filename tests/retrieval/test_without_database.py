@@ -173,6 +173,13 @@ class TestSearch:
             np.testing.assert_equal(after, before)
         assert retrieval.versions.popularity == "pop-1"
 
+    async def test_who_waits_for_a_write_is_answered_too(self, shop: Shop) -> None:
+        shop.kill()
+        request = RED_WINE.model_copy(update={"consistency_token": "1-0/1"})
+        retrieval = await shop.search.retrieve(request, timeout_s=TIMEOUT_S)
+        assert retrieval.answered
+        assert set(retrieval.candidates.product_ids) == {"p1", "p2", "p3", "p4", "p5"}
+
     async def test_filters_and_what_was_hidden_or_deleted_hold(self, shop: Shop) -> None:
         await shop.change("update products set hidden = true where id = 'p1'")
         await shop.change("delete from products where id = 'p5'")
@@ -232,6 +239,13 @@ class TestRecommendations:
         assert told(stages(retrieval)["popular"])[:2] == ("fallback", "earlier list")
         assert told(stages(retrieval)["hydrate"])[:2] == ("fallback", "cached attributes")
         assert set(retrieval.candidates.product_ids) == {"p1", "p3", "p5"}
+        assert retrieval.answered
+
+    async def test_who_waits_for_a_write_gets_the_last_list_too(self, shop: Shop) -> None:
+        shop.kill()
+        request = RecommendationRequest(consistency_token="1-0/1")
+        retrieval = await shop.recommendation.retrieve(request, timeout_s=TIMEOUT_S)
+        assert told(stages(retrieval)["popular"])[:2] == ("fallback", "earlier list")
         assert retrieval.answered
 
     async def test_a_list_that_another_process_has_asked_for_is_found_in_redis(
