@@ -32,8 +32,8 @@ class Verdict:
     accepted: int = 0
 
 
-def read_verdict(status: int, headers: Mapping[str, str], body: bytes) -> Verdict:
-    """The verdict on the answer to a search or to a request for recommendations."""
+def read_verdict(status: int, headers: Mapping[str, str], body: bytes, *, sees_write: bool = False) -> Verdict:
+    """The verdict on the answer to a search or to a request for recommendations; *sees_write*: with a token."""
     if status != OK:
         return problem_verdict(status, headers, body)
     answer, faults = _parsed(ReadBody, headers, body)
@@ -44,9 +44,11 @@ def read_verdict(status: int, headers: Mapping[str, str], body: bytes) -> Verdic
         for stage in answer.stages
         if stage.cause is not None and stage.cause not in HEALTHY_CAUSES
     )
-    return Verdict(
-        degraded=answer.degraded, pairs=pairs, faults=(*faults, *_read_faults(answer, pairs, headers.get("X-Degraded")))
-    )
+    found = [*faults, *_read_faults(answer, pairs, headers.get("X-Degraded"))]
+    consistent = answer.freshness.consistent
+    if (consistent is not None) != sees_write or (consistent is False and not pairs):
+        found.append(f"consistent {consistent} {'with' if sees_write else 'without'} a token, {pairs}")
+    return Verdict(degraded=answer.degraded, pairs=pairs, faults=tuple(found))
 
 
 def events_verdict(status: int, headers: Mapping[str, str], body: bytes, *, sent: int) -> Verdict:

@@ -48,7 +48,8 @@ def experiment(fault: Fault, subject: Subject, stream: Stream, patience: Patienc
     try:
         with fault.inject(subject):
             struck_s = subject.struck_s or time.monotonic()
-            _wait(lambda: time.monotonic() > struck_s + patience.least_s, timeout_s=patience.least_s + 1, stream=stream)
+            least_s = max(patience.least_s, fault.least_s)
+            _wait(lambda: time.monotonic() > struck_s + least_s, timeout_s=least_s + 1, stream=stream)
             if fault.visible.says:
                 _wait(lambda: _said(fault, stream.answers.since(struck_s)), timeout_s=fault.hold_s, stream=stream)
     except CannotBeDone as reason:

@@ -39,7 +39,6 @@ class Visible:
         errors: Which reads may fail.
         writes: What becomes of writes.
         outage_s: Most seconds without any answer, where reads may fail until something is back.
-        hides_writes: Whether reads that must see a write may get 503: it may be where nobody answers.
         unnoticed_s: Seconds in which requests may still be sent to what is gone; they count as in flight.
     """
 
@@ -49,7 +48,6 @@ class Visible:
     writes: Writes = "go on"
     outage_s: float = 0.0
     unnoticed_s: float = 0.0
-    hides_writes: bool = False
 
     @property
     def pairs(self) -> frozenset[Pair]:
@@ -66,7 +64,6 @@ class Visible:
             writes="may fail" if "may fail" in {self.writes, other.writes} else "go on",
             outage_s=max(self.outage_s, other.outage_s),
             unnoticed_s=max(self.unnoticed_s, other.unnoticed_s),
-            hides_writes=self.hides_writes or other.hides_writes,
         )
 
 
@@ -81,6 +78,7 @@ class Fault:
         inject: Does it.
         visible: What a client may see of it.
         group: For choosing many.
+        least_s: Least seconds that it lasts, where that is more than usual.
         hold_s: Most seconds that it lasts until an answer says so.
         heals_itself: Whether recovery needs nothing undone: it is counted from the fault on.
         setup: What has to be deployed first.
@@ -92,6 +90,7 @@ class Fault:
     inject: Inject
     visible: Visible
     group: str
+    least_s: float = 0.0
     hold_s: float = 8.0
     heals_itself: bool = False
     setup: Setup = AS_USUAL

@@ -35,6 +35,8 @@ FACTOR_STAGES = ("collaborative", "profile", "similar")
 GATEWAY_BACK_S = 2.0
 PROXY_BACK_S = 10.0
 FROZEN_BACK_S = 60.0
+# Longer than Serve takes to replace a proxy that does not answer.
+FROZEN_FOR_S = 20.0
 # HAProxy asks each gateway now and then; until a frozen one failed to answer, requests are sent there.
 UNNOTICED_S = 5.0
 WORKER = "ray-worker-1"
@@ -113,8 +115,8 @@ def _corrupt(kind: str, file: str, restarting: Sequence[str], visible: Visible) 
 # What a fault says is what only that fault shows; what it takes along with it may show besides.
 NO_REDIS = Visible(says=pairs("cache"), may_say=pairs(DATABASE_STAGES))
 NO_REPLICA = Visible(says=pairs(("keyword", "hydrate"), SILENT), may_say=pairs(DATABASE_STAGES, (*DOWN, "replica_lag")))
-NO_PRIMARY = Visible(may_say=pairs(DATABASE_STAGES), writes="may fail", hides_writes=True)
-NO_DATABASE = Visible(says=pairs("keyword"), may_say=pairs(DATABASE_STAGES), writes="may fail", hides_writes=True)
+NO_PRIMARY = Visible(may_say=pairs(DATABASE_STAGES), writes="may fail")
+NO_DATABASE = Visible(says=pairs("keyword"), may_say=pairs(DATABASE_STAGES), writes="may fail")
 NO_PROXY = Visible(errors="until it is back", outage_s=PROXY_BACK_S)
 NO_EMBEDDINGS = Visible(says=pairs("semantic", CORRUPT), may_say=pairs("semantic", MISSING) | SHOWS["search"] | SLOWER)
 NO_FACTORS = Visible(
@@ -153,6 +155,8 @@ FAULTS: tuple[Fault, ...] = (
         stopped(proxy("haproxy")),
         replace(NO_PROXY, outage_s=FROZEN_BACK_S),
         "proxy",
+        least_s=FROZEN_FOR_S,
+        heals_itself=True,
     ),
     Fault(
         "freeze-proxy-actor",

@@ -117,7 +117,7 @@ def measured(
     reads = [record for record in window if record.read]
     lasted_until_s = moments.ended_s if moments.recovered_s is None else max(moments.recovered_s, moments.healed_s)
     during = [record for record in reads if record.began_s < lasted_until_s]
-    failed = [record for record in reads if (record.server_error or record.broken) and not _may_fail(record, fault)]
+    failed = [record for record in reads if (record.server_error or record.broken)]
     noticed_s = moments.struck_s + GRACE_S + fault.visible.unnoticed_s
     early = [record for record in failed if record.began_s <= noticed_s]
     late = [record for record in failed if record.began_s > noticed_s]
@@ -188,11 +188,6 @@ def _failed_reads(fault: Fault, found: Measurement, late: Sequence[Record]) -> l
     if not outage and found.shed > NOISE_SHARE * found.reads:
         wrong.append(f"{found.shed} reads were shed though there were no more of them")
     return wrong
-
-
-def _may_fail(record: Record, fault: Fault) -> bool:
-    """Whether *record* is of a read that must see a write which nobody who answers may have."""
-    return fault.visible.hides_writes and record.sees_write and record.status == 503  # noqa: PLR2004
 
 
 def _back_s(reads: Iterable[Record], noticed_s: float) -> float:

@@ -32,7 +32,6 @@ class Record:
         pairs: The ``(stage, cause)`` pairs that degrade it.
         faults: How the answer breaks the contract, in words; empty when it keeps it.
         acknowledged: Ids of the events that a 202 acknowledged.
-        sees_write: Whether the answer had to see an earlier write.
     """
 
     kind: Kind
@@ -45,7 +44,6 @@ class Record:
     pairs: tuple[Pair, ...] = ()
     faults: tuple[str, ...] = ()
     acknowledged: tuple[str, ...] = field(default=())
-    sees_write: bool = False
 
     @property
     def read(self) -> bool:

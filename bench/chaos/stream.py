@@ -217,7 +217,7 @@ class Client:
                 verdict = (
                     events_verdict(status, response.headers, body, sent=len(request.events))
                     if request.events
-                    else read_verdict(status, response.headers, body)
+                    else read_verdict(status, response.headers, body, sees_write=request.sees_write)
                 )
         except TimeoutError:
             broken = "silent"
@@ -239,7 +239,6 @@ class Client:
             pairs=verdict.pairs,
             faults=verdict.faults,
             acknowledged=acknowledged,
-            sees_write=request.sees_write,
         )
         self._out.write(record.line())
         self._out.flush()

@@ -64,6 +64,17 @@ class TestReadVerdict:
         assert verdict.pairs == (("rank", "timeout"), ("semantic", "circuit_open"))
 
     @pytest.mark.parametrize(
+        ("consistent", "sees_write", "right"),
+        [(None, False, True), (None, True, False), (True, True, True), (False, True, False), (True, False, False)],
+    )
+    def test_it_says_whether_it_saw_the_write_of_a_token(
+        self, *, consistent: bool | None, sees_write: bool, right: bool
+    ) -> None:
+        freshness = {"read_from": None, "replica_lag_ms": None, "index_age_s": None, "consistent": consistent}
+        verdict = read_verdict(200, JSON, answer(freshness=freshness), sees_write=sees_write)
+        assert (verdict.faults == ()) == right
+
+    @pytest.mark.parametrize(
         "changes",
         [
             {"hits": [hit("a", 1, 0.5), hit("b", 2, 0.9)]},

@@ -76,12 +76,6 @@ class TestMeasured:
             "1 writes failed: 503 unavailable x1",
         )
 
-    def test_a_read_that_must_see_a_write_may_get_503_where_that_is_with_nobody_who_answers(self) -> None:
-        records = [search(101.0, status=503, sees_write=True), search(102.0)]
-        assert seen(records, Visible(hides_writes=True)).violations == ()
-        assert len(seen(records, Visible()).violations) == 1
-        assert len(seen([search(101.0, status=503)], Visible(hides_writes=True)).violations) == 1
-
     def test_a_fault_that_must_be_named_has_to_be(self) -> None:
         visible = Visible(says=frozenset(RANK_DOWN))
         assert len(seen([search(101.0)], visible).violations) == 1
