@@ -77,6 +77,8 @@ MOST_SHRINKING = 0.5
 UNLOADED_ANSWERS = 5
 # Answers a second at the floor, as a share of the most there were: with more, the floor is load itself.
 MOST_ANSWERS_UNLOADED = 0.5
+# Of the processors' time: with more, whatever takes long does so for want of them.
+SATURATED = 0.9
 
 
 class AdaptiveLimit:
@@ -87,7 +89,8 @@ class AdaptiveLimit:
     or a part that is slow, and only the first is helped by refusing. They are told apart by what answers take with no
     more than ``floor`` requests in flight: the target is the higher of ``target_s`` and ``tolerance`` times that. A
     limit that shrank in vain ends at the floor, measures there and goes back. It shrank in vain if much fewer are
-    answered than were before; where nearly as many are, even so few at once keep busy what they need.
+    answered than were before, and the processors are not all at work: else even so few at once keep busy what they
+    need, or others do, and the lowest time that was ever seen stands.
 
     Source:
         AIMD: Chiu, Jain, "Analysis of the increase and decrease algorithms for congestion avoidance", 1989. The time
@@ -96,11 +99,19 @@ class AdaptiveLimit:
     Args:
         rules: When the limit moves.
         clock: Seconds, never going back.
+        busy: The share of the processors' time that was worked since it was asked last.
     """
 
-    def __init__(self, rules: LimitRules | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        rules: LimitRules | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        busy: Callable[[], float] = lambda: 0.0,
+    ) -> None:
         self._rules = rules or LimitRules()
         self._clock = clock
+        self._busy = busy
         self._limit = float(self._rules.first)
         self._unloaded_s = 0.0
         self._measured_at = clock()
@@ -187,10 +198,11 @@ class AdaptiveLimit:
         times = self._evidence()
         observed_s = times[math.ceil(len(times) * 0.95) - 1] if times else 0.0
         unloaded = self._window.peak <= self._rules.floor
-        few = self._answers_few(now) or not self._window.reached
+        saturated = self._busy() >= SATURATED
+        in_vain = (self._answers_few(now) or not self._window.reached) and not saturated
         if unloaded and len(times) >= UNLOADED_ANSWERS:
             median_s = times[len(times) // 2]
-            self._measure(now, median_s if few else min(median_s, self._unloaded_s))
+            self._measure(now, median_s if in_vain else min(median_s, self._unloaded_s))
         if not unloaded and len(times) >= self._least_answers and observed_s > self.target_s:
             self._shrink(now, observed_s)
         elif times and observed_s <= CALM * self.target_s and not self._measuring:

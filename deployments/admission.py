@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from deployments.adaptive_limit import AdaptiveLimit, LimitRules
 from deployments.burst_queue import BurstQueue
 from deployments.metrics import Sample
+from deployments.processor import Processor
 
 Lane = Literal["reads", "writes", "pages"]
 Reason = Literal["reads", "writes", "pages", "bodies", "body_bytes"]
@@ -95,7 +96,9 @@ class Admission:
             target_s=config.read_target_ms / 1000,
         )
         self.reads = BurstQueue(
-            AdaptiveLimit(rules), most=config.most_waiting_reads, longest_s=config.longest_wait_ms / 1000
+            AdaptiveLimit(rules, busy=Processor().busy),
+            most=config.most_waiting_reads,
+            longest_s=config.longest_wait_ms / 1000,
         )
         self._most = {"writes": config.most_writes, "pages": config.most_pages}
         self.at_work: Counter[Lane] = Counter()

@@ -63,11 +63,12 @@ class Simulation:
 
     def __init__(self, *, seed: int, rules: LimitRules | None = None, service_s: float = SERVICE_S) -> None:
         self.now = 0.0
-        self.limits = [AdaptiveLimit(rules, clock=lambda: self.now) for _ in range(2)]
+        self.limits = [AdaptiveLimit(rules, clock=lambda: self.now, busy=self._meter()) for _ in range(2)]
         self._service_s = service_s
         self._random = random.Random(seed)  # noqa: S311 - arrivals, not secrets
         self._queue: deque[Request] = deque()
         self._busy = 0
+        self._worked_s = 0.0
         self._number = 0
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._conditions = Conditions(rate=1.0)
@@ -83,6 +84,18 @@ class Simulation:
             happen()
         self.now = until
         return self._stretch
+
+    def _meter(self) -> Callable[[], float]:
+        """The share of the servers' time that was worked since it was asked last."""
+        last_s, last_worked_s = 0.0, 0.0
+
+        def busy() -> float:
+            nonlocal last_s, last_worked_s
+            share = (self._worked_s - last_worked_s) / max(SERVERS * (self.now - last_s), 1e-9)
+            last_s, last_worked_s = self.now, self._worked_s
+            return share
+
+        return busy
 
     def _after(self, seconds: float, happen: Callable[[], None]) -> None:
         self._number += 1
@@ -102,11 +115,12 @@ class Simulation:
         while self._busy < SERVERS and self._queue:
             request = self._queue.popleft()
             self._busy += 1
-            mean = math.log(self._service_s) - SPREAD**2 / 2
-            self._after(self._random.lognormvariate(mean, SPREAD), lambda request=request: self._served(request))  # type: ignore[misc]
+            service_s = self._random.lognormvariate(math.log(self._service_s) - SPREAD**2 / 2, SPREAD)
+            self._after(service_s, lambda request=request, service_s=service_s: self._served(request, service_s))  # type: ignore[misc]
 
-    def _served(self, request: Request) -> None:
+    def _served(self, request: Request, service_s: float) -> None:
         self._busy -= 1
+        self._worked_s += service_s
         self._after(self._conditions.slowness_s, lambda: self._answered(request))
         self._serve()
 

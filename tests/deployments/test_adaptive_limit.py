@@ -53,13 +53,15 @@ class TestInvariants:
 
 
 class TestTarget:
-    @pytest.mark.parametrize(("share_of_others_s", "target_s"), [(0.0, 0.45), (0.15, 0.075)])
+    @pytest.mark.parametrize(
+        ("share_of_others_s", "busy", "target_s"), [(0.0, 0.5, 0.45), (0.15, 0.5, 0.075), (0.0, 0.95, 0.075)]
+    )
     def test_long_times_at_the_floor_count_if_fewer_at_once_were_fewer_answers(
-        self, share_of_others_s: float, target_s: float
+        self, share_of_others_s: float, busy: float, target_s: float
     ) -> None:
         """150 ms each, whoever else is there, against 150 ms for each who is there: a slow part, a busy one."""
         now = 0.0
-        limit = AdaptiveLimit(LimitRules(), clock=lambda: now)
+        limit = AdaptiveLimit(LimitRules(), clock=lambda: now, busy=lambda: busy)
         for _ in range(100):
             moments = [moment for _ in range(3) if (moment := limit.enter()) is not None]
             now += 0.15 + share_of_others_s * (len(moments) - 1)
