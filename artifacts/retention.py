@@ -70,8 +70,8 @@ def retention(
         raise ArtifactCorrupt(f"{store.root}/{kind}/ACTIVE is gone. Activate a version, then prune.")
     if active is None:
         return Retention(dict.fromkeys(versions, "none was activated yet"), _abandoned(store, kind, moment, ()))
-    needed = _needed(store, kind, history, active)
-    needed |= {version: f"served by {', '.join(parts)}" for version, parts in served.items()}
+    needed = {version: f"served by {', '.join(parts)}" for version, parts in served.items()}
+    needed |= _needed(store, kind, history, active)
     keep = {}
     for version in versions:
         recent = _recent(_published_at(store, kind, version), left_at(history, version), moment, keep_hours)

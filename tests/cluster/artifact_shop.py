@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import subprocess
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +75,48 @@ def fill(root: Path, directory: Path) -> ArtifactStore:
     return store
 
 
+class Graph:
+    """Answers ``/health`` with what it is told to."""
+
+    def __init__(self) -> None:
+        self.deployments: dict[str, Any] = {}
+        graph = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                body = json.dumps({"deployments": graph.deployments}).encode()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = HTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+
+    @classmethod
+    @contextlib.contextmanager
+    def started(cls) -> Iterator[Graph]:
+        """One that answers until the block ends."""
+        graph = cls()
+        thread = threading.Thread(target=graph.server.serve_forever, args=(0.02,), daemon=True)
+        thread.start()
+        yield graph
+        graph.server.shutdown()
+        graph.server.server_close()
+
+    def serves(self, version: str) -> None:
+        """As /health tells it where every part uses *version*."""
+        told = {"healthy": True, "version": version, "cause": None, "refused": None, "looking_s": 0.0}
+        self.deployments = {
+            "search": {**told, "version": None, "cause": "artifact_missing"},
+            "recommendation": {"embeddings": told, "collaborative": told},
+            "ranking": {"collaborative": told},
+        }
+
+
 @dataclass(frozen=True)
 class Answer:
     """What a command ended with and wrote."""
@@ -99,11 +144,3 @@ def in_process(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[st
         code = end.code if isinstance(end.code, int) else 1 if end.code else 0
     said = capsys.readouterr()
     return Answer(code, said.out, said.err)
-
-
-def in_shell(line: str, **environment: str) -> Answer:
-    """Run a line of a page as somebody would type it."""
-    done = subprocess.run(
-        ["bash", "-c", line], capture_output=True, text=True, timeout=120, check=False, env=environment
-    )
-    return Answer(done.returncode, done.stdout, done.stderr)

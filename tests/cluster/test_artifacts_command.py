@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import shutil
-import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
 
 import asyncpg
 import pytest
@@ -20,7 +16,18 @@ from artifacts.manifest import MANIFEST_NAME, DataWindow
 from artifacts.store import ArtifactStore
 from tests.artifacts.s3_server import CREDENTIALS, s3_server
 from tests.artifacts.test_store import flip_a_bit
-from tests.cluster.artifact_shop import ACTIVE, BEFORE, FIRST, KIND, WORSE, Answer, fill, in_process, publish
+from tests.cluster.artifact_shop import (
+    ACTIVE,
+    BEFORE,
+    FIRST,
+    KIND,
+    WORSE,
+    Answer,
+    Graph,
+    fill,
+    in_process,
+    publish,
+)
 
 Run = Callable[..., Answer]
 
@@ -40,45 +47,10 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
     return lambda *arguments: in_process(monkeypatch, capsys, "artifacts", *arguments)
 
 
-class Graph:
-    """Answers ``/health`` with what it is told to."""
-
-    def __init__(self) -> None:
-        self.deployments: dict[str, Any] = {}
-        graph = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                body = json.dumps({"deployments": graph.deployments}).encode()
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = HTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
-        self.thread.start()
-
-    def serves(self, version: str) -> None:
-        """As /health tells it where every part uses *version*."""
-        told = {"healthy": True, "version": version, "cause": None, "refused": None, "looking_s": 0.0}
-        self.deployments = {
-            "search": {**told, "version": None, "cause": "artifact_missing"},
-            "recommendation": {"embeddings": told, "collaborative": told},
-            "ranking": {"collaborative": told},
-        }
-
-
 @pytest.fixture
 def graph() -> Iterator[Graph]:
-    started = Graph()
-    yield started
-    started.server.shutdown()
-    started.server.server_close()
+    with Graph.started() as started:
+        yield started
 
 
 @pytest.mark.usefixtures("store")
