@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 Action = Literal["activate", "rollback"]
+ENTRY_SUFFIX = ".json"
 HISTORY_READ = 200
 """So many activations are looked at, the latest; older ones stay where they are."""
 
@@ -43,7 +44,7 @@ class Activation(BaseModel):
 
 def entry_name(activation: Activation) -> str:
     """A file name of its own for *activation*; names sort by time."""
-    return f"{activation.activated_at.astimezone(UTC):%Y%m%dT%H%M%S.%fZ}-{secrets.token_hex(4)}.json"
+    return f"{activation.activated_at.astimezone(UTC):%Y%m%dT%H%M%S.%fZ}-{secrets.token_hex(4)}{ENTRY_SUFFIX}"
 
 
 def in_use_before(history: Sequence[Activation], active: str | None) -> list[str]:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from pyarrow import fs as arrow_fs
 
-from artifacts.activations import HISTORY_READ, Action, Activation, entry_name, in_use_before
+from artifacts.activations import ENTRY_SUFFIX, HISTORY_READ, Action, Activation, entry_name, in_use_before
 from artifacts.checksums import first_difference, sha256_of
 from artifacts.errors import ArtifactCorrupt, ArtifactError, ArtifactMissing, ArtifactStoreUnavailable
 from artifacts.local_tree import LocalTree
@@ -81,7 +81,8 @@ class ArtifactStore:
         activations = []
         for line in (self._read_if_file(f"{kind}/HISTORY") or b"").splitlines():
             activations += Activation.told(line)
-        for name in self._tree.names(f"{kind}/history")[-HISTORY_READ:]:
+        names = [name for name in self._tree.names(f"{kind}/history") if name.endswith(ENTRY_SUFFIX)]
+        for name in names[-HISTORY_READ:]:
             activations += Activation.told(self._read_if_file(f"{kind}/history/{name}") or b"")
         return activations[-HISTORY_READ:]
 

@@ -26,8 +26,8 @@ from tests.artifacts.s3_server import BUCKET, CREDENTIALS, S3Server, s3_server
 KIND: ArtifactKind = "collaborative"
 PLACES = ("directory", "s3")
 TIMEOUT_S = 300.0
-KILLS = 6
-FILES, FILE_BYTES = 6, 3_000_000
+KILLS = 4
+FILES, FILE_BYTES = 4, 3_000_000
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +99,7 @@ class TestActivationsAtOnce:
         seen = set()
         while any(writer.poll() is None for writer in writers):
             seen.add(store.active_version(KIND))
+            time.sleep(0.001)
         assert [writer.wait(TIMEOUT_S) for writer in writers] == [0, 0]
         for writer in writers:
             assert writer.stdout is not None
@@ -154,11 +155,11 @@ class TestKilledPublisher:
         left: list[Leftover] = []
         while not left:
             writer = script("publisher", root, str(tmp_path / "cache-other"), str(source), new_version())
-            assert writer.stdout is not None
-            writer.stdout.readline()
-            time.sleep(random.uniform(0.01, 0.3))  # noqa: S311  any moment will do
+            while writer.poll() is None and not store.leftovers(KIND):
+                pass
             writer.kill()
             writer.wait(TIMEOUT_S)
+            assert writer.stdout is not None
             writer.stdout.close()
             left = store.leftovers(KIND)
         names = {each.name for each in left}

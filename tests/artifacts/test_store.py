@@ -174,6 +174,13 @@ class TestArtifactStore:
         assert [one.version for one in store.history(KIND)] == [first, second, third]
         assert store.in_use_before(KIND) == [second, first]
 
+    def test_what_a_killed_activation_left_is_no_history(self, store: ArtifactStore, publish: Publish) -> None:
+        version = publish("a").version
+        store.activate(KIND, version)
+        history = Path(store.root) / KIND / "history"
+        (history / ".staging-left").write_bytes(next(history.iterdir()).read_bytes())
+        assert [one.version for one in store.history(KIND)] == [version]
+
     def test_with_no_history_left_a_rollback_goes_to_the_parent(
         self, store: ArtifactStore, tmp_path: Path, publish: Publish
     ) -> None:
