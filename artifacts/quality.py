@@ -34,13 +34,13 @@ class Floor:
 
 
 EVALUATIONS: dict[ArtifactKind, tuple[Evaluation, ...]] = {
-    "embeddings": (Evaluation(conditions=("model",), metrics=("cosine_mean", "overlap_at_10")),),
+    "embeddings": (Evaluation(conditions=("model",), metrics=("cosine_mean", "overlap_at_10", "pairs_ndcg_at_10")),),
     "collaborative": (Evaluation(conditions=("holdout",), metrics=("ndcg_at_10", "recall_at_20")),),
     "popularity": (),
 }
 FLOORS: dict[ArtifactKind, tuple[Floor, ...]] = {
     # Of the ten nearest by exact search, the share that the index finds.
-    "embeddings": (Floor("index_recall_at_10", 0.95),),
+    "embeddings": (Floor("recall_at_10", 0.95),),
     "collaborative": (),
     "popularity": (),
 }
@@ -73,10 +73,11 @@ def against_active(manifest: Manifest, active: Manifest, margin: float) -> Itera
     """
     for evaluation in EVALUATIONS[manifest.kind]:
         different = _different_condition(evaluation, manifest, active)
-        for metric in evaluation.metrics:
+        known = [name for name in evaluation.metrics if name in manifest.metrics or name in active.metrics]
+        for metric in known:
             if different is None:
                 yield _compared(metric, manifest.metrics.get(metric), active.metrics.get(metric), margin)
-            elif metric in manifest.metrics or metric in active.metrics:
+            else:
                 yield Judgement(metric, f"not compared with {active.version}: {different}")
 
 

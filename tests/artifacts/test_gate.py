@@ -118,7 +118,7 @@ class TestGate:
     def test_an_index_that_finds_too_little_of_what_exact_search_finds_is_refused(
         self, store: ArtifactStore, made: Made, recall: float, passes: bool
     ) -> None:
-        version = made("embeddings", index_recall_at_10=recall)
+        version = made("embeddings", recall_at_10=recall)
         assert (refusals(store, version, "embeddings") == []) is passes
 
     def test_force_is_written_down_with_what_it_overruled(self, store: ArtifactStore, made: Made) -> None:
