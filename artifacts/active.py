@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Generic, Literal, TypeVar
 
 from artifacts.errors import ArtifactCorrupt, ArtifactError, ArtifactMissing
+from artifacts.loading import load_or_refuse
 from artifacts.manifest import ArtifactKind, Manifest
 from artifacts.store import ArtifactStore
 
@@ -190,14 +191,7 @@ class ActiveArtifact(Generic[T]):
     def _load_version(self, version: str) -> Loaded[T]:
         directory = self._store.fetch(self.kind, version)
         manifest = self._store.manifest(self.kind, version)
-        try:
-            return Loaded(version, manifest, self._load(directory, manifest))
-        except ArtifactError:
-            raise
-        except BaseException as error:  # a panic of the tokenizers' Rust code is no Exception
-            raise ArtifactCorrupt(
-                f"{self.kind} {version} cannot be loaded: {error}. Activate another version."
-            ) from error
+        return Loaded(version, manifest, load_or_refuse(self._load, directory, manifest))
 
     def _swap(self, loaded: Loaded[T]) -> None:
         before = self._pair.current

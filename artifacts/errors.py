@@ -6,10 +6,13 @@ What can go wrong with an artifact.
     ├── ArtifactCorrupt            degrade: a file differs from its manifest, or cannot be read
     ├── ArtifactConflict           fail: the version exists already
     ├── ArtifactStoreUnavailable   retry: the root cannot be read or written just now
+    ├── GateRefused                fail: the version's figures are too low; the one in use stays
     └── EmbeddingMismatch          fail: a vector does not belong to the index
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 class ArtifactError(Exception):
@@ -30,6 +33,17 @@ class ArtifactConflict(ArtifactError):
 
 class ArtifactStoreUnavailable(ArtifactError):
     """The artifact root cannot be read or written; check the path, permissions, free space and network, then retry."""
+
+
+class GateRefused(ArtifactError):
+    """The version loads, but its figures are too low; the version in use stays."""
+
+    def __init__(self, kind: str, version: str, reasons: Sequence[str]) -> None:
+        super().__init__(
+            f"{kind} {version} is not put into use, the version in use stays. {'; '.join(reasons)}. "
+            "Train again, allow more with --margin, or overrule with --force."
+        )
+        self.reasons = list(reasons)
 
 
 class EmbeddingMismatch(ArtifactError):

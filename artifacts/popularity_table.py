@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +29,10 @@ class PopularityTable:
         """Write the table's file into *directory*."""
         columns = [pa.array(self.product_ids, pa.string()), pa.array(self.popularity), pa.array(self.weighted_count)]
         pq.write_table(pa.table(columns, schema=_SCHEMA), directory / _FILE)
+
+    def rows(self) -> Iterator[tuple[str, float, float]]:
+        """Each product's id, popularity and weighted count."""
+        return zip(self.product_ids, self.popularity.tolist(), self.weighted_count.tolist(), strict=True)
 
     @classmethod
     def load(cls, directory: Path) -> PopularityTable:

@@ -1,14 +1,13 @@
 """
 The artifact store: ``<root>/<kind>/<version>/`` with its manifest, ``<root>/<kind>/ACTIVE`` naming the version in use.
 
-A version exists once its manifest does, and is never changed afterwards. ``<root>/<kind>/HISTORY`` holds one JSON line
-an activation.
+A version exists once its manifest does, and is never changed afterwards. ``<root>/<kind>/history/`` holds a small file
+for each activation, so that of two at once none is lost; ``<root>/<kind>/HISTORY``, a line for each, is read still.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import tempfile
 from collections.abc import Collection, Mapping
@@ -17,25 +16,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pyarrow import fs as arrow_fs
-from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
+from artifacts.activations import ENTRY_SUFFIX, HISTORY_READ, Action, Activation, entry_name, in_use_before
+from artifacts.checksums import first_difference, sha256_of
 from artifacts.errors import ArtifactCorrupt, ArtifactError, ArtifactMissing, ArtifactStoreUnavailable
+from artifacts.local_tree import LocalTree
 from artifacts.manifest import MANIFEST_NAME, ArtifactKind, FileRecord, Manifest, ManifestDraft, is_version
-from artifacts.regular_file import open_regular
-from artifacts.tree import LocalTree, ObjectTree, Tree
+from artifacts.object_tree import ObjectTree
+from artifacts.tree import STAGING_PREFIX, Leftover, StoredFile, Tree, Withdrawn
 
 ROOT_VARIABLE = "SHORTLIST_ARTIFACTS"
 CACHE_VARIABLE = "SHORTLIST_ARTIFACT_CACHE"
-
-
-class Activation(BaseModel):
-    """One line of ``HISTORY``."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    version: str
-    replaced: str | None
-    activated_at: AwareDatetime
 
 
 class ArtifactStore:
@@ -86,14 +77,31 @@ class ArtifactStore:
         return [name for name in names if self._has_manifest(kind, name)]
 
     def history(self, kind: ArtifactKind) -> list[Activation]:
-        """Every activation of *kind*, oldest first; lines that cannot be read are passed over."""
+        """The latest activations of *kind*, oldest first; what cannot be read is passed over."""
         activations = []
-        for line in (self._tree.read(f"{kind}/HISTORY") or b"").splitlines():
-            try:
-                activations.append(Activation.model_validate_json(line))
-            except ValidationError:
-                continue
-        return activations
+        for line in (self._read_if_file(f"{kind}/HISTORY") or b"").splitlines():
+            activations += Activation.told(line)
+        names = [name for name in self._tree.names(f"{kind}/history") if name.endswith(ENTRY_SUFFIX)]
+        for name in names[-HISTORY_READ:]:
+            activations += Activation.told(self._read_if_file(f"{kind}/history/{name}") or b"")
+        return activations[-HISTORY_READ:]
+
+    def in_use_before(self, kind: ArtifactKind) -> list[str]:
+        """
+        Return the versions that a rollback may go to, the best first: those in use before the present one.
+
+        What was rolled back from is not among them. Where ``ACTIVE`` is damaged or gone, the version in use last comes
+        first. Parents that the history does not tell of come last.
+        """
+        try:
+            active = self.active_version(kind)
+        except ArtifactCorrupt:
+            active = None
+        history = self.history(kind)
+        mentioned = {activation.version for activation in history}
+        untold = [version for version in self.once_active(kind) if version not in mentioned]
+        there = {*self.versions(kind)} - {active}
+        return [version for version in [*in_use_before(history, active), *untold] if version in there]
 
     def once_active(self, kind: ArtifactKind) -> list[str]:
         """
@@ -149,9 +157,15 @@ class ArtifactStore:
         self._tree.put_directory(directory, list(files), f"{draft.kind}/{draft.version}", content)
         return manifest
 
-    def activate(self, kind: ArtifactKind, version: str) -> None:
+    def activate(
+        self, kind: ArtifactKind, version: str, *, action: Action = "activate", overruled: Collection[str] = ()
+    ) -> None:
         """
-        Make *version* the one that serving loads, after verifying every file of it.
+        Make *version* the one that serving loads, after verifying every file of it; `artifacts.gate` judges it first.
+
+        Args:
+            action: What the history is to call it.
+            overruled: What spoke against it and was overruled.
 
         Raises:
             ArtifactMissing, ArtifactCorrupt, ArtifactStoreUnavailable: the active version stays as it was.
@@ -161,16 +175,66 @@ class ArtifactStore:
             replaced = self.active_version(kind)
         except ArtifactCorrupt:
             replaced = None
-        activation = Activation(version=version, replaced=replaced, activated_at=datetime.now(UTC))
+        activation = Activation(
+            version=version,
+            replaced=replaced,
+            activated_at=datetime.now(UTC),
+            action=action,
+            overruled=tuple(overruled),
+        )
         # First, so that nothing can be in use that is not written down.
-        self._tree.append(f"{kind}/HISTORY", json.dumps(activation.model_dump(mode="json")).encode() + b"\n")
+        self._tree.replace(f"{kind}/history/{entry_name(activation)}", activation.model_dump_json().encode() + b"\n")
         self._tree.replace(f"{kind}/ACTIVE", version.encode() + b"\n")
+        if not self._has_manifest(kind, version):
+            # Pruned in the same moment; `withdraw` looks at ACTIVE after it has hidden a version.
+            if replaced is not None:
+                self._tree.replace(f"{kind}/ACTIVE", replaced.encode() + b"\n")
+            raise ArtifactMissing(f"{self.root}/{kind}/{version} was removed meanwhile. Activate another version.")
 
-    def fetch(self, kind: ArtifactKind, version: str, *, only: Collection[str] | None = None) -> Path:
+    def withdraw(self, kind: ArtifactKind, version: str) -> Withdrawn | None:
+        """Hide a version from readers, to remove it; None where it is gone, or was activated in the same moment."""
+        withdrawn = self._tree.withdraw(f"{kind}/{version}")
+        if withdrawn is None:
+            return None
+        try:
+            needed = self.active_version(kind) == version
+        except ArtifactError:
+            needed = True
+        if needed:
+            withdrawn.restore()
+            return None
+        return withdrawn
+
+    def files(self, kind: ArtifactKind, version: str) -> list[StoredFile]:
+        """Every file of a version as it lies there, whatever its manifest says."""
+        return self._tree.files(f"{kind}/{version}")
+
+    def leftovers(self, kind: ArtifactKind) -> list[Leftover]:
+        """What killed writers left; readers do not see it."""
+        found = self._tree.leftovers(kind)
+        return [left for left in found if is_version(left.name) or left.name.startswith(STAGING_PREFIX)]
+
+    def discard(self, kind: ArtifactKind, leftover: Leftover) -> None:
+        """Remove what a killed writer left."""
+        self._tree.discard(f"{kind}/{leftover.name}")
+
+    def require(self) -> None:
+        """
+        Return if the root can be read, be it empty.
+
+        Raises:
+            ArtifactStoreUnavailable: it cannot; the message says what to look at.
+        """
+        self._tree.require()
+
+    def fetch(
+        self, kind: ArtifactKind, version: str, *, only: Collection[str] | None = None, anew: bool = False
+    ) -> Path:
         """
         Return a local directory whose every file matches its sha256.
 
         Args:
+            anew: Fetch what lies in the object store now, also where a sound copy of it is kept here.
             only: Fetch and verify these files alone. Fetching is by directory: those who want other files of the same
                 version need a cache of their own.
 
@@ -184,12 +248,19 @@ class ArtifactStore:
             manifest = manifest.model_copy(update={"files": files})
         name = f"{kind}/{version}"
         directory = self._tree.local_directory(name)
+        if anew:
+            self._tree.download(name, sorted(manifest.files))
         difference = first_difference(directory, manifest)
         if difference is not None and self._tree.download(name, sorted(manifest.files)):
             difference = first_difference(directory, manifest)
         if difference is not None:
             raise ArtifactCorrupt(f"{self.root}/{name}: {difference}. {_ADVICE}")
         return directory
+
+    def _read_if_file(self, name: str) -> bytes | None:
+        with suppress(ArtifactCorrupt):
+            return self._tree.read(name)
+        return None
 
     def _has_manifest(self, kind: ArtifactKind, version: str) -> bool:
         with suppress(ArtifactCorrupt):
@@ -198,37 +269,6 @@ class ArtifactStore:
 
 
 _ADVICE = "Roll back by activating another version, or train again."
-
-
-def first_difference(directory: Path, manifest: Manifest) -> str | None:
-    """Return how the files below *directory* first differ from *manifest*, or None where all match."""
-    for name, record in sorted(manifest.files.items()):
-        if difference := _difference(directory / name, name, record):
-            return difference
-    return None
-
-
-def _difference(path: Path, name: str, record: FileRecord) -> str | None:
-    try:
-        with open_regular(path) as file:
-            size = os.fstat(file.fileno()).st_size
-            if size != record.bytes:
-                return f"{name} has {size} bytes where the manifest says {record.bytes}"
-            if hashlib.file_digest(file, "sha256").hexdigest() != record.sha256:
-                return f"sha256 of {name} differs from the manifest"
-    except (FileNotFoundError, NotADirectoryError):
-        return f"{name} is missing"
-    except ArtifactCorrupt:
-        return f"{name} is not a file"
-    except OSError as error:
-        raise ArtifactStoreUnavailable(f"Cannot read {path}: {error}. Check its permissions, then retry.") from error
-    return None
-
-
-def sha256_of(path: Path) -> str:
-    """The file's sha256 in lower-case hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _tree_at(root: str, cache: str | None) -> Tree:

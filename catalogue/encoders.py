@@ -97,12 +97,13 @@ def _active(store: ArtifactStore) -> str | None:
 
 
 def _wanted(store: ArtifactStore, active: str | None, problems: list[str]) -> list[str]:
-    """The active version, and the one that a rollback would bring back."""
+    """The active version, and the one that a rollback would bring back; where there is none, the one used last."""
     if active is None:
         problems.append("no embeddings version is active; train one")
         return []
     try:
-        before = next((version for version in store.once_active(KIND) if version != active), None)
+        used = [*store.in_use_before(KIND), *store.once_active(KIND)]
+        before = next((version for version in used if version != active), None)
     except ArtifactError as error:
         problems.append(str(error))
         before = None

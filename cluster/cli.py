@@ -8,6 +8,7 @@ import sys
 
 import typer
 
+from cluster.commands.artifacts import artifacts
 from cluster.commands.cache import cache
 from cluster.commands.demo import demo
 from cluster.commands.deploy import deploy
@@ -27,6 +28,7 @@ EXIT_CODES = (
     "Exit codes: 0 done; 1 failed; 2 wrong option or configuration; 3 no stack is running; 4 a port is in use; "
     "5 some input lines were refused (the others are loaded); 6 the state directory cannot be used; "
     "7 the application did not come up; 8 a training job failed; 9 the replica cannot be promoted; "
+    "10 a version of an artifact was refused; "
     "128 + n stopped by signal n."
 )
 
@@ -43,6 +45,7 @@ for command in (demo, up, down, status, migrate, train, deploy, promote, maintai
     app.command()(command)
 app.add_typer(load, name="load")
 app.add_typer(cache, name="cache")
+app.add_typer(artifacts, name="artifacts")
 
 
 def main() -> None:

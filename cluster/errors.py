@@ -10,6 +10,7 @@ ClusterError (1)
 ├── DeployFailed (7)         Serve did not bring the application up
 ├── TrainingFailed (8)       a training job failed
 ├── PromotionRefused (9)     the read replica cannot take the primary's place; nothing was changed
+├── VersionRefused (10)      an artifact version is not put into use; the one in use stays
 └── ServerFailed (1)         a server did not start or died
 """
 
@@ -70,6 +71,12 @@ class PromotionRefused(ClusterError):
     """The read replica cannot take the primary's place now; nothing was changed."""
 
     exit_code = 9
+
+
+class VersionRefused(ClusterError):
+    """A version of an artifact did not pass the gate; the version in use stays."""
+
+    exit_code = 10
 
 
 class ServerFailed(ClusterError):

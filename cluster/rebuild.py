@@ -142,9 +142,9 @@ class Rebuilds:
             )
 
     def _was_in_use(self, kind: Kind) -> bool:
-        """Whether a version ever was: we saw it, or ``HISTORY`` or ``ACTIVE`` is there, in whatever state."""
+        """Whether a version ever was: we saw it, or ``ACTIVE`` or a history is there, in whatever state."""
         directory = self._state.artifacts / kind
-        return kind in self._used or any((directory / name).exists() for name in ("HISTORY", "ACTIVE"))
+        return kind in self._used or any((directory / name).exists() for name in ("ACTIVE", "history", "HISTORY"))
 
     def _active(self, kind: Kind) -> str | None:
         path = self._state.artifacts / kind / "ACTIVE"

@@ -40,7 +40,7 @@ class ServingArtifacts:
     def told(cls, deployments: Mapping[str, Any]) -> ServingArtifacts:
         """Read the part ``deployments`` of what ``/health`` answers."""
         found = cls()
-        for kind, status in _statuses(deployments):
+        for kind, _, status in statuses(deployments):
             if status.get("version"):
                 found.usable.add(kind)
             elif status.get("cause") in UNUSABLE:
@@ -49,9 +49,10 @@ class ServingArtifacts:
         return found
 
 
-def _statuses(deployments: Mapping[str, Any]) -> Iterator[tuple[Kind, Mapping[str, Any]]]:
+def statuses(deployments: Mapping[str, Any]) -> Iterator[tuple[Kind, str, Mapping[str, Any]]]:
+    """Yield, of each part that holds artifacts, the kind, the part's name and what it says of the version."""
     recommendation = deployments.get("recommendation", {})
-    yield "embeddings", deployments.get("search", {})
-    yield "embeddings", recommendation.get("embeddings", {})
-    yield "collaborative", recommendation.get("collaborative", {})
-    yield "collaborative", deployments.get("ranking", {}).get("collaborative", {})
+    yield "embeddings", "search", deployments.get("search", {})
+    yield "embeddings", "recommendation", recommendation.get("embeddings", {})
+    yield "collaborative", "recommendation", recommendation.get("collaborative", {})
+    yield "collaborative", "ranking", deployments.get("ranking", {}).get("collaborative", {})

@@ -11,6 +11,7 @@ from pathlib import Path
 import asyncpg
 
 from artifacts.errors import ArtifactError
+from artifacts.quality import MARGIN
 from artifacts.store import CACHE_VARIABLE, ROOT_VARIABLE, ArtifactStore
 from storage.errors import StorageError
 from training.errors import TrainingError
@@ -18,8 +19,8 @@ from training.errors import TrainingError
 RUNS_VARIABLE = "SHORTLIST_TRAINING_RUNS"
 
 
-def job_parser(program: str, description: str, *, publishes: bool = True) -> argparse.ArgumentParser:
-    """A parser with the flags that every job has; ``--no-activate`` only for one that *publishes*."""
+def job_parser(program: str, description: str) -> argparse.ArgumentParser:
+    """A parser with the flags that every job has."""
     parser = argparse.ArgumentParser(
         prog=f"python -m {program}",
         description=description,
@@ -28,13 +29,16 @@ def job_parser(program: str, description: str, *, publishes: bool = True) -> arg
     )
     root = os.environ.get(ROOT_VARIABLE) or None
     parser.add_argument("--root", default=root, required=root is None, help=f"artifact root; {ROOT_VARIABLE} if set")
-    if publishes:
-        parser.add_argument(
-            "--no-activate",
-            dest="activate",
-            action="store_false",
-            help="publish the version without putting it into use",
-        )
+    parser.add_argument(
+        "--no-activate",
+        dest="activate",
+        action="store_false",
+        help="publish the version without putting it into use",
+    )
+    parser.add_argument(
+        "--margin", type=share, default=MARGIN, help="share of an active version's figure that the new one may lack"
+    )
+    parser.add_argument("--force", action="store_true", help="put it into use although its figures are too low")
     return parser
 
 
@@ -52,6 +56,14 @@ def positive(text: str) -> float:
     value = float(text)
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
+    return value
+
+
+def share(text: str) -> float:
+    """A flag's value from 0 to 1."""
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 0 to 1")
     return value
 
 

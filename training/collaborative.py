@@ -14,7 +14,6 @@ import ray
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 from artifacts.event_weights import query_arguments, weights_in_manifest
-from artifacts.factors import Factors
 from artifacts.manifest import DataWindow, ManifestDraft, new_version
 from storage.settings import StorageSettings
 from training.als import HOLDOUT_AT_LEAST, HOLDOUT_SHARE, AlsSettings
@@ -23,7 +22,7 @@ from training.errors import NothingToTrainOn
 from training.factor_run import train_factors
 from training.interactions import EVENT_COUNT_COLUMNS, INTERACTION_COLUMNS
 from training.progress import Stopwatch, conclude, say
-from training.publication import activate_if_it_loads, parent_of
+from training.publication import parent_of, put_into_use
 from training.queries import QUERIES
 from training.reading import arrow_table, reading
 from training.run import connect, one_worker, run_config, trained
@@ -88,9 +87,7 @@ def train(flags: argparse.Namespace) -> None:
             seconds=watch.seconds | report["seconds"],
         )
         manifest = store.publish(directory, draft)
-    if flags.activate:
-        activate_if_it_loads(store, manifest, Factors.load)
-    say(f"collaborative {version} is {'active' if flags.activate else 'published'}")
+    put_into_use(store, manifest, flags)
     conclude(manifest)
 
 

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import ray.data
 from ray.train.v2.torch.torch_trainer import TorchTrainer
 
-from artifacts.embedding_index import INDEX_FILE, PRODUCTS_FILE, EmbeddingIndex
+from artifacts.embedding_index import INDEX_FILE, PRODUCTS_FILE
 from artifacts.manifest import Manifest, ManifestDraft, new_version
 from artifacts.product_text import product_text, text_digest
 from storage.named_queries import QUERIES as SERVING_QUERIES
@@ -29,7 +29,7 @@ from training.embedding_run import train_embeddings
 from training.encoder_check import require_fidelity
 from training.errors import NothingToTrainOn
 from training.progress import Stopwatch, conclude, say
-from training.publication import activate_if_it_loads, parent_of
+from training.publication import parent_of, put_into_use
 from training.queries import QUERIES
 from training.reading import arrow_table, reading
 from training.run import connect, need_cpus, one_worker, run_config, trained
@@ -133,9 +133,7 @@ def train(flags: argparse.Namespace) -> None:
             seconds=watch.seconds | report["seconds"],
         )
         manifest: Manifest = store.publish(directory, draft)
-    if flags.activate:
-        activate_if_it_loads(store, manifest, EmbeddingIndex.load)
-    say(f"embeddings {version} is {'active' if flags.activate else 'published'}")
+    put_into_use(store, manifest, flags)
     conclude(manifest)
 
 

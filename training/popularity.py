@@ -26,9 +26,9 @@ from storage.named_queries import QUERIES
 from storage.settings import StorageSettings
 from training.arguments import job_parser, positive, run_job, store_at
 from training.errors import NothingToTrainOn
-from training.popularity_rows import put_into_use
+from training.popularity_rows import with_rows
 from training.progress import Stopwatch, conclude, say
-from training.publication import parent_of
+from training.publication import parent_of, put_into_use
 from training.reading import arrow_table, reading
 
 _COLUMNS = {
@@ -93,9 +93,7 @@ def train(flags: argparse.Namespace) -> None:
     table, window = asyncio.run(counted(settings, flags.half_life_days))
     watch.lap("count")
     manifest = publish(store, table, window, flags.half_life_days, watch)
-    if flags.activate:
-        asyncio.run(put_into_use(settings.database_url, store, manifest, table))
-    say(f"popularity {manifest.version} is {'active' if flags.activate else 'published'}")
+    put_into_use(store, manifest, flags, with_rows(settings.database_url))
     conclude(manifest)
 
 

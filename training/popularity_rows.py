@@ -2,39 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+
 from artifacts.manifest import Manifest
 from artifacts.popularity_table import PopularityTable
-from artifacts.store import ArtifactStore
-from storage.named_queries import QUERIES
+from storage.popularity_rows import put_popularity_in_force
 from training.connection import primary
 
-_EVERY_CHANGE = 0.0
-_COLUMNS = ("product_id", "popularity", "weighted_count")
+
+def with_rows(database_url: str) -> Callable[[Manifest, object, Callable[[], None]], None]:
+    """Return what puts a version's rows on the primary at *database_url* and activates it: both, or neither."""
+
+    def enter(manifest: Manifest, table: object, activate: Callable[[], None]) -> None:
+        assert isinstance(table, PopularityTable)
+        asyncio.run(_put(database_url, manifest, table, activate))
+
+    return enter
 
 
-async def put_into_use(database_url: str, store: ArtifactStore, manifest: Manifest, table: PopularityTable) -> None:
-    """
-    Make ``product_popularity`` hold just *table* and activate its version, in one transaction on the primary.
-
-    Where the artifact cannot be activated, the rows stay as they were.
-    """
+async def _put(database_url: str, manifest: Manifest, table: PopularityTable, activate: Callable[[], None]) -> None:
     if manifest.data_window is None:
         raise ValueError(f"popularity {manifest.version} has no data window")
-    async with primary(database_url) as connection, connection.transaction():
-        await connection.execute(QUERIES["lock_popularity"])
-        await connection.execute(QUERIES["begin_popularity"])
-        await connection.copy_records_to_table(
-            "new_popularity",
-            records=zip(table.product_ids, table.popularity.tolist(), table.weighted_count.tolist(), strict=True),
-            columns=_COLUMNS,
-        )
-        await connection.execute(QUERIES["remove_forgotten_popularity"])
-        await connection.execute(QUERIES["write_popularity"], manifest.version, _EVERY_CHANGE)
-        await connection.execute(QUERIES["deactivate_popularity"])
-        await connection.execute(
-            QUERIES["activate_popularity"],
+    async with primary(database_url) as connection:
+        await put_popularity_in_force(
+            connection,
             manifest.version,
-            manifest.data_window.end,
-            manifest.parameters["half_life_days"],
+            table.rows(),
+            window_end=manifest.data_window.end,
+            half_life_days=manifest.parameters["half_life_days"],
+            activate=activate,
         )
-        store.activate("popularity", manifest.version)

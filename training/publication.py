@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
+import argparse
 
+from artifacts import gate
 from artifacts.errors import ArtifactCorrupt
 from artifacts.manifest import ArtifactKind, Manifest
 from artifacts.store import ArtifactStore
+from training.progress import say
 
 
 def parent_of(store: ArtifactStore, kind: ArtifactKind) -> str | None:
@@ -18,12 +19,25 @@ def parent_of(store: ArtifactStore, kind: ArtifactKind) -> str | None:
         return None
 
 
-def activate_if_it_loads(store: ArtifactStore, manifest: Manifest, load: Callable[[Path, Manifest], object]) -> None:
+def put_into_use(
+    store: ArtifactStore, manifest: Manifest, flags: argparse.Namespace, enter: gate.Enter | None = None
+) -> None:
     """
-    Load the published version the way serving does, then put it into use.
+    Put the published version into use, unless ``--no-activate`` says otherwise, and say what the gate found.
+
+    Args:
+        flags: ``activate``, ``margin`` and ``force``, as `job_parser` reads them.
+        enter: What else has to happen with the activation, all or nothing.
 
     Raises:
-        ArtifactCorrupt: it does not load; the version in use stays.
+        GateRefused: its figures are too low.
+        ArtifactCorrupt: it does not load.
+        The version in use stays, whatever is raised.
     """
-    load(store.fetch(manifest.kind, manifest.version), manifest)
-    store.activate(manifest.kind, manifest.version)
+    if not flags.activate:
+        say(f"{manifest.kind} {manifest.version} is published")
+        return
+    verdict = gate.activate(store, manifest.kind, manifest.version, margin=flags.margin, force=flags.force, enter=enter)
+    for line in [*(f"{each.metric}: {each.detail}" for each in verdict.judgements), *verdict.remarks]:
+        say(line)
+    say(f"{manifest.kind} {manifest.version} is active")

@@ -18,7 +18,7 @@ StateDir = Annotated[
     Path | None,
     typer.Option(
         "--state-dir",
-        help="Holds everything of this stack [default: $SHORTLIST_STATE_DIR, or .shortlist in the checkout].",
+        help="Holds everything of this stack (default: $SHORTLIST_STATE_DIR, or .shortlist in the checkout).",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Write one JSON document to stdout, and all else to stderr.")]

@@ -40,6 +40,11 @@ def activated(store: ArtifactStore, kind: ArtifactKind, directory: Path) -> str:
     return version
 
 
+def damage_history(store: ArtifactStore, damage: str) -> None:
+    for entry in (Path(store.root) / "collaborative" / "history").iterdir():
+        DAMAGES[damage](entry)
+
+
 @pytest.fixture
 def watched(store: ArtifactStore) -> Iterator[Callable[[ArtifactKind], ActiveArtifact[object]]]:
     started = []
@@ -128,7 +133,7 @@ class TestDamagedActive:
         self, store: ArtifactStore, tmp_path: Path, watched: Watched, damage: str
     ) -> None:
         version = activated(store, "collaborative", tmp_path)
-        DAMAGES[damage](Path(store.root) / "collaborative" / "HISTORY")
+        damage_history(store, damage)
         active = watched("collaborative")
         assert active.current is not None
         assert (active.current.version, active.refused) == (version, None)
@@ -146,7 +151,7 @@ class TestDamagedActive:
         store.activate("collaborative", child)
         kind = Path(store.root) / "collaborative"
         DAMAGES["middle-bit"](kind / child / "item_factors.npy")
-        DAMAGES[damage](kind / "HISTORY")
+        damage_history(store, damage)
         active = watched("collaborative")
         assert active.current is not None
         assert active.current.version == before

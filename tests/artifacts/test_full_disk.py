@@ -8,8 +8,8 @@ from pyarrow import fs as arrow_fs
 
 from artifacts.errors import ArtifactStoreUnavailable
 from artifacts.manifest import ArtifactKind, ManifestDraft
+from artifacts.object_tree import ObjectTree
 from artifacts.store import ArtifactStore
-from artifacts.tree import LocalTree, ObjectTree
 from tests.small_disk import fill, small_disk
 
 KIND: ArtifactKind = "collaborative"
@@ -59,7 +59,7 @@ class TestFullArtifactDisk:
         store = ArtifactStore(str(disk / "root"))
         (disk / "root" / KIND).mkdir(parents=True)
         fill(disk, leave=BIG // 2)
-        monkeypatch.setattr("artifacts.tree._require_room", lambda *_: None)
+        monkeypatch.setattr("artifacts.local_tree.require_room", lambda *_: None)
         with pytest.raises(ArtifactStoreUnavailable, match=r"No space left on device.*Make room"):
             store.publish(made(tmp_path, BIG), ManifestDraft(kind=KIND))
         assert below(disk / "root") == [KIND]
@@ -89,19 +89,3 @@ class TestFullCache:
         assert below(disk / "cache") == [KIND]
         filler.unlink()
         assert (store.fetch(KIND, version) / "factors").stat().st_size == BIG
-
-
-class TestAppend:
-    def test_half_a_line_that_another_left_is_not_written_on(self, tmp_path: Path) -> None:
-        tree = LocalTree(tmp_path)
-        (tmp_path / "HISTORY").write_bytes(b"whole\nhal")
-        tree.append("HISTORY", b"new\n")
-        assert (tmp_path / "HISTORY").read_bytes() == b"whole\nhal\nnew\n"
-
-    def test_a_line_that_does_not_fit_leaves_nothing(self, disk: Path) -> None:
-        tree = LocalTree(disk)
-        tree.append("HISTORY", b"first\n")
-        fill(disk)
-        with pytest.raises(ArtifactStoreUnavailable, match="Make room"):
-            tree.append("HISTORY", b"x" * 20_000 + b"\n")
-        assert (disk / "HISTORY").read_bytes() == b"first\n"

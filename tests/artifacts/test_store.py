@@ -10,8 +10,8 @@ from pyarrow import fs as arrow_fs
 
 from artifacts.errors import ArtifactConflict, ArtifactCorrupt, ArtifactMissing, ArtifactStoreUnavailable
 from artifacts.manifest import MANIFEST_NAME, ArtifactKind, ManifestDraft
+from artifacts.object_tree import ObjectTree
 from artifacts.store import ArtifactStore
-from artifacts.tree import ObjectTree
 from tests.artifacts.conftest import Publish
 
 KIND: ArtifactKind = "collaborative"
@@ -103,7 +103,7 @@ class TestArtifactStore:
         def copy_to_a_full_disk(origin: Path, _: Path) -> None:
             Path("/dev/full").write_bytes(origin.read_bytes())
 
-        monkeypatch.setattr("artifacts.tree.shutil.copyfile", copy_to_a_full_disk)
+        monkeypatch.setattr("artifacts.local_tree.shutil.copyfile", copy_to_a_full_disk)
         with pytest.raises(ArtifactStoreUnavailable, match="No space left"):
             store.publish(source, ManifestDraft(kind=KIND))
         assert list((Path(store.root) / KIND).iterdir()) == []
@@ -164,6 +164,57 @@ class TestArtifactStore:
         store.activate(KIND, second)
         assert store.active_version(KIND) == second
         assert [(one.version, one.replaced) for one in store.history(KIND)] == [(first, None), (second, first)]
+
+    def test_a_history_of_lines_is_read_before_the_files(self, store: ArtifactStore, publish: Publish) -> None:
+        """As versions before this one wrote it."""
+        first, second, third = (publish(content).version for content in "abc")
+        line = '{"version": "%s", "replaced": null, "activated_at": "2026-11-22T15:00:00Z"}\n'
+        (Path(store.root) / KIND / "HISTORY").write_text(line % first + "half a li\n" + line % second)
+        store.activate(KIND, third)
+        assert [one.version for one in store.history(KIND)] == [first, second, third]
+        assert store.in_use_before(KIND) == [second, first]
+
+    def test_what_a_killed_activation_left_is_no_history(self, store: ArtifactStore, publish: Publish) -> None:
+        version = publish("a").version
+        store.activate(KIND, version)
+        history = Path(store.root) / KIND / "history"
+        (history / ".staging-left").write_bytes(next(history.iterdir()).read_bytes())
+        assert [one.version for one in store.history(KIND)] == [version]
+
+    def test_with_no_history_left_a_rollback_goes_to_the_parent(
+        self, store: ArtifactStore, tmp_path: Path, publish: Publish
+    ) -> None:
+        first = publish("a").version
+        child = store.publish(tmp_path / "made-0", ManifestDraft(kind=KIND, parent=first)).version
+        store.activate(KIND, child)
+        shutil.rmtree(Path(store.root) / KIND / "history")
+        assert store.in_use_before(KIND) == [first]
+
+    def test_what_is_gone_is_not_gone_back_to(self, store: ArtifactStore, publish: Publish) -> None:
+        first, second, third = (publish(content).version for content in "abc")
+        for version in (first, second, third):
+            store.activate(KIND, version)
+        shutil.rmtree(version_directory(store, second))
+        assert store.in_use_before(KIND) == [first]
+
+    def test_a_version_that_is_removed_while_it_is_activated_does_not_stay_active(
+        self, store: ArtifactStore, publish: Publish, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        first, second = publish("a").version, publish("b").version
+        store.activate(KIND, first)
+        monkeypatch.setattr(store, "fetch", lambda *_: shutil.rmtree(version_directory(store, second)))
+        with pytest.raises(ArtifactMissing, match="removed meanwhile"):
+            store.activate(KIND, second)
+        assert store.active_version(KIND) == first
+
+    def test_a_version_that_is_activated_while_it_is_removed_stays(
+        self, store: ArtifactStore, publish: Publish
+    ) -> None:
+        version = publish("a").version
+        store.activate(KIND, version)
+        assert store.withdraw(KIND, version) is None
+        assert (store.fetch(KIND, version) / "note.txt").read_text() == "a"
+        assert not list((Path(store.root) / KIND).glob(".staging-*"))
 
     def test_a_corrupt_version_is_not_activated(self, store: ArtifactStore, publish: Publish) -> None:
         first, second = publish("a").version, publish("b").version

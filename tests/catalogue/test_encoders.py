@@ -44,6 +44,13 @@ class TestLook:
         artifacts.store.activate("embeddings", second)
         assert names(live) == ["e2", "e3"]
 
+    def test_after_a_rollback_it_is_the_one_before_that(self, artifacts: LiveArtifacts, live: LiveEncoders) -> None:
+        first, second, _ = (artifacts.activate(name) for name in ("e1", "e2", "e3"))
+        artifacts.store.activate("embeddings", second, action="rollback")
+        assert names(live) == ["e2", "e1"]
+        artifacts.store.activate("embeddings", first, action="rollback")
+        assert names(live) == ["e1", "e2"]
+
     def test_versions_that_share_an_encoder_have_it_once(self, artifacts: LiveArtifacts, live: LiveEncoders) -> None:
         artifacts.activate("e1", position="5-1")
         artifacts.activate("e1", position="9-2")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -44,7 +45,7 @@ class Shop:
         directory = self.state.artifacts / "embeddings"
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "ACTIVE").write_text(version)
-        (directory / "HISTORY").write_text(version)
+        (directory / "history").mkdir(exist_ok=True)
 
     def look(self, times: int = 2) -> None:
         for _ in range(times):
@@ -84,14 +85,12 @@ class TestRebuilds:
         assert "No stack runs" in str(rebuilds.records[0].error)
 
     def test_what_was_never_in_use_is_not_trained(self, shop: Shop) -> None:
-        for name in ("ACTIVE", "HISTORY"):
-            (shop.state.artifacts / "embeddings" / name).unlink()
+        shutil.rmtree(shop.state.artifacts / "embeddings")
         shop.look(4)
         assert shop.trained == []
 
     def test_what_serving_used_was_in_use_though_every_file_of_it_is_gone(self, shop: Shop) -> None:
-        for name in ("ACTIVE", "HISTORY"):
-            (shop.state.artifacts / "embeddings" / name).unlink()
+        shutil.rmtree(shop.state.artifacts / "embeddings")
         shop.seen = WELL
         shop.look(1)
         shop.seen = LOST

@@ -8,15 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from artifacts import gate
 from artifacts.errors import ArtifactCorrupt
 from artifacts.manifest import DataWindow
 from artifacts.popularity_table import PopularityTable
 from artifacts.store import ArtifactStore
 from storage.settings import StorageSettings
 from tests.training.conftest import NOON, AddEvents, Fetch
-from training import activate, popularity
+from training import popularity
 from training.errors import NothingToTrainOn
-from training.popularity_rows import put_into_use
+from training.popularity_rows import with_rows
 from training.progress import Stopwatch
 
 
@@ -118,7 +119,7 @@ class TestPopularityJob:
         assert table.product_ids == ["p1", "p2"]
 
     def test_a_second_version_replaces_the_first_and_can_be_rolled_back(
-        self, store: ArtifactStore, add_events: AddEvents, fetch: Fetch
+        self, store: ArtifactStore, add_events: AddEvents, fetch: Fetch, database_url: str
     ) -> None:
         add_events([("u", "p1", "view", None, 0)])
         popularity.main()
@@ -127,7 +128,7 @@ class TestPopularityJob:
         popularity.main()
         assert fetch("select product_id from product_popularity") == [("p3",)]
         assert first is not None
-        activate.activate(store, "popularity", first)
+        gate.roll_back(store, "popularity", first, enter=with_rows(database_url))
         assert fetch("select product_id, version from product_popularity") == [("p1", first)]
         assert fetch("select version from popularity_versions where active") == [(first,)]
         assert store.active_version("popularity") == first
@@ -141,9 +142,14 @@ class TestPopularityJob:
         table = PopularityTable(["p2"], np.ones(1, np.float32), np.ones(1))
         window = DataWindow(start=NOON, end=NOON)
         manifest = popularity.publish(store, table, window, 30.0, Stopwatch())
-        (Path(store.root) / "popularity" / manifest.version / "popularity.parquet").unlink()
+        file = Path(store.root) / "popularity" / manifest.version / "popularity.parquet"
+
+        def activate_what_is_gone() -> None:
+            file.unlink()
+            store.activate("popularity", manifest.version)
+
         with pytest.raises(ArtifactCorrupt):
-            asyncio.run(put_into_use(database_url, store, manifest, table))
+            with_rows(database_url)(manifest, table, activate_what_is_gone)
         assert fetch("select * from product_popularity") == before
 
     @pytest.mark.usefixtures("store", "add_events")
