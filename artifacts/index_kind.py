@@ -8,8 +8,11 @@ from typing import Any
 import faiss
 from faiss.contrib.factory_tools import reverse_index_factory
 
-KIND, SEARCH = "type", "search"
-"""Keys of the manifest's parameter ``index``: the kind, and the search parameters by name."""
+KIND, PLANNED, SEARCH = "type", "planned", "search"
+"""
+Keys of the manifest's parameter ``index``: the kind, the kind as it was asked for, which may be spelt otherwise, and
+the search parameters by name.
+"""
 
 
 def kind_of(index: Any) -> str:  # noqa: ANN401  FAISS has no types
