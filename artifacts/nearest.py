@@ -16,6 +16,10 @@ from artifacts.index_kind import inverted_lists
 SCORE_DECIMALS = 6
 # Up to so many rows a mask is gone through one by one: exact, and quicker than an index that passes most rows by.
 EXHAUSTIVE_ROWS = 10_000
+# An inverted index gives its vectors back slowly, and passes by what a mask keeps out quickly.
+_EXHAUSTIVE_ROWS_INVERTED = 2_000
+# What passes a mask may lie away from the query: lists are visited beyond in proportion.
+_WIDENING = 1.5
 _TIE_MARGIN = 16
 _MOST_VISITED = 20_000
 
@@ -64,7 +68,7 @@ def nearest_products(
     kept = index.ntotal if keep is None else int(np.count_nonzero(keep))
     if keep is not None and kept == index.ntotal:
         keep = None
-    if keep is not None and kept <= EXHAUSTIVE_ROWS:
+    if keep is not None and kept <= _exhaustive_rows(index):
         rows = np.flatnonzero(keep)
         vectors = index.reconstruct_batch(rows) if kept else np.empty((0, index.d), dtype=np.float32)
         found = best_rows(vectors, embedding, limit=limit)
@@ -161,7 +165,7 @@ def _parameters(index: Any, selector: Any, asked: int, share: float) -> Any:  # 
         return _faiss.SearchParametersPreTransform(index_params=_parameters(outer.index, selector, asked, share))
     inverted = inverted_lists(outer)
     if inverted is not None:
-        probes = math.ceil(inverted.nprobe / share) if share else inverted.nlist
+        probes = math.ceil(inverted.nprobe / share**_WIDENING) if share else inverted.nlist
         probes = min(inverted.nlist, probes)
         return _faiss.SearchParametersIVF(sel=selector, nprobe=probes)
     if isinstance(outer, faiss.IndexHNSW):
@@ -169,6 +173,10 @@ def _parameters(index: Any, selector: Any, asked: int, share: float) -> Any:  # 
         visited = min(_MOST_VISITED, visited)
         return _faiss.SearchParametersHNSW(sel=selector, efSearch=visited)
     return _faiss.SearchParameters(sel=selector)
+
+
+def _exhaustive_rows(index: Any) -> int:  # noqa: ANN401  FAISS has no types
+    return EXHAUSTIVE_ROWS if inverted_lists(index) is None else min(EXHAUSTIVE_ROWS, _EXHAUSTIVE_ROWS_INVERTED)
 
 
 def _score(score: float) -> float:
