@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from artifacts.encoder import OnnxEncoder
 from artifacts.errors import ArtifactCorrupt
 from artifacts.id_map import IdMap
+from artifacts.index_kind import KIND, SEARCH, kind_of, set_search_parameters
 from artifacts.manifest import Manifest
 from artifacts.nearest import allow_reconstruction, is_exact, nearest_products
 from artifacts.self_test import SELF_TEST_FILE, SelfTest
@@ -78,6 +79,7 @@ class EmbeddingIndex:
         """What keeps this index from answering, or None."""
         return (
             self._misfit(manifest)
+            or self._other_kind(manifest)
             or _bad_vector(self.index)
             or (test and test.problem(self.encoder, self.index, self.product_ids))
             or self._bad_answer()
@@ -95,6 +97,23 @@ class EmbeddingIndex:
             return f"{self.index.ntotal} vectors where the manifest says {manifest.counts['products']}"
         if self.product_ids.row("") >= 0 or self.product_ids.repeats:
             return "a product appears twice, or has no id"
+        return None
+
+    def _other_kind(self, manifest: Manifest) -> str | None:
+        """
+        How the index's kind is not the one that the manifest says, or None once it is searched as the manifest says.
+
+        Older manifests say less: what they do not say is as the file has it.
+        """
+        said = manifest.parameters.get("index", {})
+        kind = kind_of(self.index)
+        if said.get(KIND, kind) != kind:
+            return f"it is of kind {kind} where the manifest says {said[KIND]}"
+        if SEARCH in said:
+            try:
+                set_search_parameters(self.index, said[SEARCH])
+            except (ValueError, AttributeError) as error:
+                return f"the manifest's search parameters do not fit it: {error}"
         return None
 
     def _bad_answer(self) -> str | None:

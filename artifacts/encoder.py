@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +16,9 @@ from artifacts.errors import ArtifactCorrupt
 
 ENCODER_FILE = "encoder.onnx"
 TOKENIZER_FILE = "tokenizer.json"
+
+
+_log = logging.getLogger(__name__)
 
 
 class OnnxEncoder:
@@ -58,6 +62,16 @@ class OnnxEncoder:
             with ThreadPoolExecutor(self._threads) as pool:
                 rows = list(pool.map(self._encode_one, texts))
         return np.array(rows, dtype=np.float32).reshape(len(texts), self.dim)
+
+    def encode_what_can_be(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """As `encode`; the row of a text that cannot be encoded is not numbers: it must not hold up the others."""
+        try:
+            return self.encode(texts)
+        except Exception:  # noqa: BLE001  as the libraries raise them
+            if len(texts) == 1:
+                _log.exception("a text of %d characters cannot be embedded", len(texts[0]))
+                return np.full((1, self.dim), np.nan, dtype=np.float32)
+        return np.concatenate([self.encode_what_can_be([text]) for text in texts])
 
     def _encode_one(self, text: str) -> NDArray[np.float32]:
         tokens = self._tokenizer.encode(text)

@@ -11,10 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artifacts.errors import EmbeddingMismatch
+from artifacts.index_kind import inverted_lists
 
 SCORE_DECIMALS = 6
 # Up to so many rows a mask is gone through one by one: exact, and quicker than an index that passes most rows by.
 EXHAUSTIVE_ROWS = 10_000
+# An inverted index gives its vectors back slowly, and passes by what a mask keeps out quickly.
+_EXHAUSTIVE_ROWS_INVERTED = 2_000
+# What passes a mask may lie away from the query: lists are visited beyond in proportion.
+_WIDENING = 1.5
 _TIE_MARGIN = 16
 _MOST_VISITED = 20_000
 
@@ -63,15 +68,20 @@ def nearest_products(
     kept = index.ntotal if keep is None else int(np.count_nonzero(keep))
     if keep is not None and kept == index.ntotal:
         keep = None
-    if keep is not None and kept <= EXHAUSTIVE_ROWS:
+    if keep is not None and kept <= _exhaustive_rows(index):
         rows = np.flatnonzero(keep)
         vectors = index.reconstruct_batch(rows) if kept else np.empty((0, index.d), dtype=np.float32)
         found = best_rows(vectors, embedding, limit=limit)
         return best([(product_ids[rows[place]], score) for place, score in found], limit)
     query = np.ascontiguousarray(embedding[np.newaxis, :])
     asked = min(limit + _TIE_MARGIN, kept)
+    share = None if keep is None else kept / index.ntotal
     while asked:
-        candidates = _search(index, product_ids, query, asked, keep)
+        candidates = _search(index, product_ids, query, asked, keep=keep, share=share)
+        if keep is not None and share and len(candidates) < min(limit, kept):
+            # What passes lies far from the query: look everywhere.
+            share = 0.0
+            continue
         if asked == kept or len(candidates) < asked or candidates[limit - 1][1] > candidates[-1][1]:
             return candidates[:limit]
         asked = min(2 * asked, kept)
@@ -108,7 +118,7 @@ def best(found: Nearest, limit: int) -> Nearest:
 
 def allow_reconstruction(index: Any) -> None:  # noqa: ANN401  FAISS has no types
     """Let an inverted index give its vectors back by row, as the other kinds do."""
-    inverted = _inverted(index)
+    inverted = inverted_lists(index)
     if inverted is not None:
         inverted.make_direct_map()
 
@@ -124,13 +134,16 @@ def _search(
     product_ids: Sequence[str],
     query: NDArray[np.float32],
     asked: int,
+    *,
     keep: Mask | None,
+    share: float | None,
 ) -> Nearest:
-    if keep is None:
+    """The *asked* nearest; *share* is the part of the rows that *keep* lets pass, 0 to visit all there is."""
+    if keep is None or share is None:
         scores, rows = index.search(query, asked)
     else:
         selector = _faiss.IDSelectorBitmap(np.packbits(keep, bitorder="little"))
-        scores, rows = index.search(query, asked, params=_parameters(index, selector, asked, float(keep.mean())))
+        scores, rows = index.search(query, asked, params=_parameters(index, selector, asked, share))
     # FAISS pads short results with row -1.
     found = [
         (product_ids[row], _score(score))
@@ -141,7 +154,7 @@ def _search(
 
 
 def _parameters(index: Any, selector: Any, asked: int, share: float) -> Any:  # noqa: ANN401  FAISS has no types
-    """Search parameters for *selector*, which lets *share* of the rows pass: the fewer, the more is visited."""
+    """Search parameters for *selector*, which lets *share* of the rows pass: the fewer, the more is visited, 0: all."""
     outer = faiss.downcast_index(index)
     if isinstance(outer, faiss.IndexRefine):
         return _faiss.IndexRefineSearchParameters(
@@ -150,18 +163,20 @@ def _parameters(index: Any, selector: Any, asked: int, share: float) -> Any:  # 
         )
     if isinstance(outer, faiss.IndexPreTransform):
         return _faiss.SearchParametersPreTransform(index_params=_parameters(outer.index, selector, asked, share))
-    inverted = _inverted(outer)
+    inverted = inverted_lists(outer)
     if inverted is not None:
-        probes = min(inverted.nlist, math.ceil(inverted.nprobe / share))
+        probes = math.ceil(inverted.nprobe / share**_WIDENING) if share else inverted.nlist
+        probes = min(inverted.nlist, probes)
         return _faiss.SearchParametersIVF(sel=selector, nprobe=probes)
     if isinstance(outer, faiss.IndexHNSW):
-        visited = min(_MOST_VISITED, math.ceil(max(outer.hnsw.efSearch, asked) / share))
+        visited = math.ceil(max(outer.hnsw.efSearch, asked) / share) if share else outer.ntotal
+        visited = min(_MOST_VISITED, visited)
         return _faiss.SearchParametersHNSW(sel=selector, efSearch=visited)
     return _faiss.SearchParameters(sel=selector)
 
 
-def _inverted(index: Any) -> Any | None:  # noqa: ANN401  FAISS has no types
-    return faiss.try_extract_index_ivf(index)
+def _exhaustive_rows(index: Any) -> int:  # noqa: ANN401  FAISS has no types
+    return EXHAUSTIVE_ROWS if inverted_lists(index) is None else min(EXHAUSTIVE_ROWS, _EXHAUSTIVE_ROWS_INVERTED)
 
 
 def _score(score: float) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -55,9 +55,13 @@ class SelfTest(BaseModel):
             index: FAISS index that gives its vectors back.
             products: Product id and text of each row of *index*.
         """
-        rows = np.unique(np.linspace(0, len(products) - 1, min(len(products), SAMPLES)).astype(np.int64)).tolist()
-        samples = [Sample(product_id=products[row][0], text=products[row][1]) for row in rows]
-        measured = _cosines(encoder, index, rows, [sample.text for sample in samples])
+        return cls.of_rows(encoder, index, {row: products[row] for row in evenly(len(products), SAMPLES)})
+
+    @classmethod
+    def of_rows(cls, encoder: OnnxEncoder, index: Any, products: Mapping[int, tuple[str, str]]) -> SelfTest:  # noqa: ANN401
+        """The same for chosen *products*: row of the index to product id and text."""
+        samples = [Sample(product_id=product_id, text=text) for product_id, text in products.values()]
+        measured = _cosines(encoder, index, list(products), [sample.text for sample in samples])
         return cls(samples=samples, cosine=round(float(measured.min(initial=1.0)), 4))
 
     def save(self, directory: Path) -> None:
@@ -92,6 +96,12 @@ class SelfTest(BaseModel):
                     f"{self.cosine:.3f} when published: they are not of one encoder"
                 )
         return None
+
+
+def evenly(count: int, wanted: int) -> list[int]:
+    """At most *wanted* of *count* rows, evenly spaced."""
+    rows: list[int] = np.unique(np.linspace(0, count - 1, min(count, wanted)).astype(np.int64)).tolist()
+    return rows
 
 
 def _cosines(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -26,8 +25,6 @@ Result = TypeVar("Result")
 PAGE = 64
 CHUNK = 16
 _TEXT_COLUMNS = ("product_id", "title", "description", "category", "brand", "attributes")
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +107,7 @@ class FeedEmbedding:
         todo = await self._in_thread(partial(_unembedded, list(rows.values())))
         for start in range(0, len(todo), CHUNK):
             chunk = todo[start : start + CHUNK]
-            vectors = await self._in_thread(partial(_vectors, self._encoder, [one.text for one in chunk]))
+            vectors = await self._in_thread(partial(self._encoder.encode_what_can_be, [one.text for one in chunk]))
             await self._write(chunk, vectors)
         feed.acknowledge(page)
         return page.more, len(todo)
@@ -157,14 +154,3 @@ def _unembedded(rows: Sequence[asyncpg.Record]) -> list[_Unembedded]:
         if digest != row["text_digest"]:
             found.append(_Unembedded(row, text, digest))
     return found
-
-
-def _vectors(encoder: OnnxEncoder, texts: Sequence[str]) -> NDArray[np.float32]:
-    """The vectors of *texts*; of one that the encoder cannot take, not numbers: it must not hold up all others."""
-    try:
-        return encoder.encode(texts)
-    except Exception:
-        if len(texts) == 1:
-            log.exception("a product of %d characters cannot be embedded", len(texts[0]))
-            return np.full((1, encoder.dim), np.nan, dtype=np.float32)
-    return np.concatenate([_vectors(encoder, [text]) for text in texts])

@@ -1,166 +1,163 @@
 """
 The embeddings job: products in; encoder, product vectors and their index out.
 
-Run it as ``ray job submit ... -- python -m training.embeddings``.
+Run it as ``ray job submit ... -- python -m training.embeddings``. Only products are encoded whose text or encoder is
+another than that of their stored vector; where nothing changed, nothing is published.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import json
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
+from typing import Any
 
-import faiss
-import pyarrow as pa
-import pyarrow.parquet as pq
-import ray.data
-from ray.train.v2.torch.torch_trainer import TorchTrainer
+import ray
+from ray.exceptions import RayError, RayTaskError
 
-from artifacts.embedding_index import INDEX_FILE, PRODUCTS_FILE
+from artifacts.embedding_index import EmbeddingIndex
+from artifacts.errors import ArtifactError
+from artifacts.index_kind import KIND, PLANNED
 from artifacts.manifest import Manifest, ManifestDraft, new_version
-from artifacts.product_text import product_text, text_digest
-from storage.named_queries import QUERIES as SERVING_QUERIES
+from artifacts.store import ArtifactStore
 from storage.settings import StorageSettings
-from training.arguments import add_runs, job_parser, run_job, runs_at, store_at, whole
-from training.embedding_rows import write_embeddings
-from training.embedding_run import train_embeddings
+from training.arguments import job_parser, run_job, share, store_at, whole
+from training.config_file import parsed_flags
+from training.embedding_encoder import MODEL_NAME, Encoder, exported_encoder, kept_encoder, model_directory, source_of
+from training.embedding_pass import PassCounts, PassPlan, embed_catalogue
+from training.embedding_texts import CatalogueLook, look_at_catalogue
+from training.embedding_vectors import StoredDigest, log_position, stored_digest
+from training.embedding_version import DIGEST, VersionOrder, made_version
 from training.encoder_check import require_fidelity
-from training.errors import NothingToTrainOn
+from training.errors import RunFailed
+from training.index_check import LEAST_RECALL
+from training.index_choice import AUTOMATIC, index_plan
 from training.progress import Stopwatch, conclude, say
 from training.publication import parent_of, put_into_use
-from training.queries import QUERIES
-from training.reading import arrow_table, reading
-from training.run import connect, need_cpus, one_worker, run_config, trained
-
-MODEL_NAME = "all-MiniLM-L6-v2"
-_COLUMNS = {
-    "product_id": pa.string(),
-    "title": pa.string(),
-    "description": pa.string(),
-    "category": pa.string(),
-    "brand": pa.string(),
-    "attributes": pa.string(),
-    "updated_at": pa.int64(),
-}
-
-
-@dataclass(frozen=True)
-class Catalogue:
-    """All products with the columns ``product_id, title, text, updated_at``, and the change they were read at."""
-
-    products: pa.Table
-    changes_position: str
-
-
-async def read_catalogue(settings: StorageSettings) -> Catalogue:
-    """
-    Return the products and the position of the change feed, from one snapshot.
-
-    Raises:
-        NothingToTrainOn: there are no products.
-    """
-    async with reading(settings) as connection:
-        position = await connection.fetchrow(SERVING_QUERIES["catalogue_position"])
-        table = await arrow_table(connection, QUERIES["products_to_embed"], columns=_COLUMNS)
-    if not table.num_rows or position is None:
-        raise NothingToTrainOn("There are no products. Load some, then run the job again.")
-    return Catalogue(
-        table.select(["product_id", "title", "updated_at"]).append_column("text", pa.array(_texts(table), pa.string())),
-        str(position["position"]),
-    )
-
-
-def _texts(table: pa.Table) -> list[str]:
-    return [
-        product_text(
-            row["title"],
-            description=row["description"],
-            category=row["category"],
-            brand=row["brand"],
-            attributes=json.loads(row["attributes"]),
-        )
-        for row in table.to_pylist()
-    ]
+from training.run import connect, need_cpus
 
 
 def train(flags: argparse.Namespace) -> None:
-    """Encode, publish and activate one ``embeddings`` version."""
-    store, watch, version, settings = (
-        store_at(flags.root),
-        Stopwatch(),
-        new_version(),
-        StorageSettings.from_environment(),
-    )
-    say(f"embeddings {version}: reading products")
-    catalogue = asyncio.run(read_catalogue(settings))
-    watch.lap("read")
-    say(f"encoding {catalogue.products.num_rows} products")
+    """Encode what changed; publish and activate an ``embeddings`` version if it differs from the one in use."""
+    store, watch, version = store_at(flags.root), Stopwatch(), new_version()
+    settings = StorageSettings.from_environment()
+    parent = _parent(store)
+    say(f"embeddings {version}: looking at the catalogue")
+    look = asyncio.run(look_at_catalogue(settings, sample=flags.checked))
     connect()
-    need_cpus(2)
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    trainer = TorchTrainer(
-        train_embeddings,
-        train_loop_config={"model_name": MODEL_NAME, "threads": flags.threads, "checked": flags.checked},
-        datasets={"products": ray.data.from_arrow(catalogue.products.select(["product_id", "title", "text"]))},
-        scaling_config=one_worker(),
-        run_config=run_config(version, runs_at(flags.root, flags.runs, "embeddings")),
-    )
-    with trained(trainer) as (directory, report):
-        require_fidelity(report["metrics"])
-        watch.lap("run")
-        encoder = report["encoder"]
-        asyncio.run(_store_rows(settings.database_url, encoder["version"], catalogue, directory))
-        watch.lap("rows")
-        draft = ManifestDraft(
+    need_cpus(flags.threads)
+    watch.lap("look")
+    encoder = _encoder(store, parent, look, flags)
+    watch.lap("encoder")
+    counts = _embed(settings, encoder, look, flags)
+    after = asyncio.run(log_position(settings.database_url))
+    watch.lap("encode")
+    stored = asyncio.run(stored_digest(settings, encoder.version, after=after))
+    if parent is not None and not flags.anew and _is_up_to_date(store, parent, stored, encoder.version, flags.index):
+        say(f"encoded 0 products: nothing changed since {parent.version}, which stays in use. --anew publishes anyway")
+        conclude(parent.model_copy(update={"counts": parent.counts | {"encoded": 0}}))
+        return
+    order = VersionOrder(
+        root=flags.root,
+        draft=ManifestDraft(
             kind="embeddings",
             version=version,
-            encoder=encoder["version"],
-            dim=encoder["dim"],
-            metric="inner_product",
-            counts=report["counts"],
-            parameters={
-                "model": MODEL_NAME,
-                "max_tokens": encoder["max_tokens"],
-                "index": report["index"],
-                "changes_position": catalogue.changes_position,
-            },
-            metrics=report["metrics"],
-            parent=parent_of(store, "embeddings"),
-            seconds=watch.seconds | report["seconds"],
-        )
-        manifest: Manifest = store.publish(directory, draft)
+            counts={"encoded": counts.encoded, "unreadable": counts.unreadable},
+            parameters={"changes_position": look.changes_position},
+            parent=parent.version if parent is not None else parent_of(store, "embeddings"),
+            seconds=watch.seconds,
+        ),
+        settings=settings,
+        model=flags.model or MODEL_NAME,
+        after=after,
+        titles=[product.title for product in look.sample],
+        index=flags.index,
+        least_recall=flags.least_recall,
+        threads=flags.threads,
+    )
+    say("building the index")
+    manifest: Manifest = _result(lambda: made_version.options(num_cpus=flags.threads).remote(order, encoder))
+    say(f"index {manifest.parameters['index'][KIND]}: {_figures(manifest)}")
     put_into_use(store, manifest, flags)
     conclude(manifest)
 
 
-async def _store_rows(database_url: str, encoder_version: str, catalogue: Catalogue, directory: Path) -> None:
-    """Store the run's vectors beside their products."""
-    index = faiss.read_index(str(directory / INDEX_FILE))
-    product_ids: list[str] = pq.read_table(directory / PRODUCTS_FILE)["product_id"].to_pylist()
-    columns = (catalogue.products[name].to_pylist() for name in ("product_id", "updated_at", "text"))
-    read = {product: (updated_at, text_digest(text)) for product, updated_at, text in zip(*columns, strict=True)}
-    written = await write_embeddings(
-        database_url,
-        encoder_version,
-        product_ids,
-        updated_at=[read[product][0] for product in product_ids],
-        text_digests=[read[product][1] for product in product_ids],
-        vectors=index.reconstruct_n(0, index.ntotal),
-    )
-    say(f"stored {written} new or changed vectors of {encoder_version}")
+def _parent(store: ArtifactStore) -> Manifest | None:
+    """The manifest of the version in use, or None where there is none that can be read."""
+    try:
+        version = parent_of(store, "embeddings")
+        return None if version is None else store.manifest("embeddings", version)
+    except ArtifactError:
+        return None
+
+
+def _encoder(store: ArtifactStore, parent: Manifest | None, look: CatalogueLook, flags: argparse.Namespace) -> Encoder:
+    """The encoder of the version in use where it is the same, else a new one that passed its check."""
+    model = model_directory(flags.model)
+    source = source_of(model)
+    if kept := kept_encoder(store, parent, source):
+        say(f"the encoder is still {kept.version}")
+        return kept
+    say(f"exporting the encoder, and comparing it with its original on {len(look.sample)} products")
+    name = model.name if flags.model else MODEL_NAME
+    encoder: Encoder = _result(lambda: exported_encoder.remote(model, name, source, look.sample, flags.threads))
+    require_fidelity(encoder.metrics)
+    say(f"the encoder is {encoder.version}: {', '.join(f'{key} {value}' for key, value in encoder.metrics.items())}")
+    return encoder
+
+
+def _embed(settings: StorageSettings, encoder: Encoder, look: CatalogueLook, flags: argparse.Namespace) -> PassCounts:
+    workers = flags.workers or max(1, int(ray.cluster_resources().get("CPU", 1)) // flags.threads)  # type: ignore[no-untyped-call]
+    plan = PassPlan(settings, encoder.version, workers, flags.threads)
+    counts = embed_catalogue(plan, encoder.files, look.ranges)
+    if counts.unreadable:
+        say(f"{counts.unreadable} products have a text that the encoder cannot take; they are found by keyword only")
+    if counts.behind:
+        say(f"{len(counts.behind)} ranges have products that keep changing; they are embedded as they are written")
+    return counts
+
+
+def _is_up_to_date(store: ArtifactStore, parent: Manifest, stored: StoredDigest, encoder: str, index: str) -> bool:
+    """Whether *parent* is sound and holds just what a new version would."""
+    said = parent.parameters
+    if (parent.encoder, said.get(DIGEST)) != (encoder, stored.digest):
+        return False
+    if said.get("index", {}).get(PLANNED) != index_plan(stored.count, index).kind:
+        return False
+    try:
+        EmbeddingIndex.load(store.fetch("embeddings", parent.version), parent)
+    except ArtifactError as error:
+        say(f"{parent.version} would be up to date, but: {error}")
+        return False
+    return True
+
+
+def _figures(manifest: Manifest) -> str:
+    names = ("recall_at_10", "query_p50_ms", "query_p95_ms", "exact_p50_ms", "exact_p95_ms")
+    return ", ".join(f"{name} {manifest.metrics[name]}" for name in names)
+
+
+def _result(task: Callable[[], Any]) -> Any:  # noqa: ANN401
+    """What *task* returns; its error as it was raised there."""
+    try:
+        return ray.get(task())
+    except RayTaskError as error:
+        raise error.cause from error
+    except RayError as error:
+        raise RunFailed(f"The task died: {error} What was encoded before is kept; run the job again.") from error
 
 
 def main() -> None:
     """Read the flags and run the job."""
     parser = job_parser("training.embeddings", "Embed the catalogue and export the encoder that queries go through.")
-    add_runs(parser)
-    parser.add_argument("--threads", type=whole, default=2, help="texts encoded side by side")
-    parser.add_argument("--checked", type=whole, default=500, help="products the encoder is checked with")
-    flags = parser.parse_args()
+    parser.add_argument("--model", help=f"directory of a sentence-transformers model; else {MODEL_NAME}")
+    parser.add_argument("--index", default=AUTOMATIC, help="kind of FAISS index, such as Flat or IVF2048,SQ8; by size")
+    parser.add_argument("--least-recall", type=share, default=LEAST_RECALL, help="of the ten nearest, or no version")
+    parser.add_argument("--anew", action="store_true", help="publish a version though nothing changed")
+    parser.add_argument("--threads", type=whole, default=2, help="texts encoded side by side by a worker")
+    parser.add_argument("--workers", type=whole, help="workers that encode; else as many as the cluster has room for")
+    parser.add_argument("--checked", type=whole, default=500, help="products that encoder and index are checked with")
+    flags = parsed_flags(parser)
     run_job(lambda: train(flags))
 
 

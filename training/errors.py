@@ -4,6 +4,7 @@ What can keep a job from making an artifact.
     TrainingError
     ├── NothingToTrainOn    load products and events first
     ├── QualityTooLow       the new artifact is worse than its gate allows; nothing was published
+    ├── UnknownIndex        FAISS knows no such kind of index
     ├── RunFailed           the Ray Train run ended without an artifact
     └── ClusterNotFound     there is no Ray cluster to run in
 """
@@ -21,6 +22,10 @@ class NothingToTrainOn(TrainingError):
 
 class QualityTooLow(TrainingError):
     """What was trained is worse than its gate allows; the version in use stays."""
+
+
+class UnknownIndex(TrainingError):
+    """FAISS knows no such kind of index; name one such as ``IVF2048,SQ8``, or leave the choice to the size."""
 
 
 class RunFailed(TrainingError):

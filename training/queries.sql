@@ -30,13 +30,55 @@ select id as user_id, event_count from users where event_count > 0 order by id;
 -- began, ended: the times of the oldest event and of the newest that is not in the future; null without events.
 select min(occurred_at) as began, max(occurred_at) as ended from events where occurred_at <= now();
 
+-- name: product_count
+-- count: how many products there are.
+select count(*) as count from products;
+
+-- name: product_ranges
+-- $1 how many products make a range. id: the first product of each range, by id.
+select id
+from (select id, row_number() over (order by id) - 1 as number from products) as numbered
+where number % $1::bigint = 0
+order by id;
+
 -- name: products_to_embed
--- Everything of a product that product_text reads, attributes as JSON text; updated_at in microseconds since 1970.
+-- $1 encoder version, $2 first id, $3 the id to end before, or null, $4 ids alone to look at, or null. Everything of a
+-- product that product_text reads, attributes as JSON text; text_digest in hexadecimal, of the text that its vector was
+-- made from, null where there is no vector or that is not known; updated_at in microseconds since 1970.
 select
-    id as product_id, title, description, category, brand, attributes::text as attributes,
+    products.id as product_id, title, description, category, brand, attributes::text as attributes,
+    encode(product_embeddings.text_digest, 'hex') as text_digest,
     (extract(epoch from updated_at) * 1000000)::bigint as updated_at
 from products
-order by id;
+left join product_embeddings on product_embeddings.product_id = products.id and encoder_version = $1::text
+where products.id >= $2::text
+    and ($3::text is null or products.id < $3::text)
+    and ($4::text[] is null or products.id = any ($4::text[]))
+order by products.id;
+
+-- name: embeddings_page
+-- $1 encoder version, $2 the product id to begin after, $3 how many. product_id, text_digest, embedding, by product id.
+select product_id, text_digest, embedding
+from product_embeddings
+where encoder_version = $1::text and product_id > $2::text
+order by product_id
+limit $3::integer;
+
+-- name: embedded_page
+-- As embeddings_page, without the vectors.
+select product_id, text_digest
+from product_embeddings
+where encoder_version = $1::text and product_id > $2::text
+order by product_id
+limit $3::integer;
+
+-- name: written_up_to
+-- lsn: how far the primary's log reaches, as text.
+select pg_current_wal_flush_lsn()::text as lsn;
+
+-- name: has_reached
+-- $1 a place in the primary's log. reached: whether what was written up to there is visible here.
+select case when pg_is_in_recovery() then pg_last_wal_replay_lsn() >= $1::text::pg_lsn else true end as reached;
 
 -- name: keep_embeddings_out_of_the_feed
 -- For the transaction: its vectors stand in the index that the run publishes.

@@ -11,8 +11,10 @@ import pytest
 from artifacts.embedding_index import INDEX_FILE, PRODUCTS_FILE, EmbeddingIndex
 from artifacts.encoder import OnnxEncoder
 from artifacts.errors import ArtifactCorrupt
+from artifacts.index_kind import search_parameters
 from artifacts.manifest import FileRecord, Manifest
 from artifacts.nearest import nearest_products
+from tests.artifacts.test_nearest import made
 from tests.artifacts.tiny_encoder import DIM, write_tiny_encoder
 from tests.artifacts.vectors import flat, unit_rows
 
@@ -70,3 +72,43 @@ class TestEmbeddingIndex:
         (directory / name).write_bytes(b"nothing")
         with pytest.raises(ArtifactCorrupt, match="cannot be loaded"):
             EmbeddingIndex.load(directory, MANIFEST)
+
+
+class TestKinds:
+    """An index that was trained looks as far as its manifest says."""
+
+    IDS = tuple(f"p{row:04}" for row in range(400))
+
+    def load(self, directory: Path, kind: str, said: dict[str, object] | None) -> EmbeddingIndex:
+        faiss.write_index(made(kind, unit_rows(0, len(self.IDS), DIM)), str(directory / INDEX_FILE))
+        write_products(directory, list(self.IDS))
+        parameters = {} if said is None else {"index": said}
+        return EmbeddingIndex.load(directory, MANIFEST.model_copy(update={"parameters": parameters}))
+
+    def test_it_is_searched_as_the_manifest_says(self, directory: Path) -> None:
+        loaded = self.load(directory, "IVF8,SQ8", {"type": "IVF8,SQ8", "search": {"nprobe": 3}})
+        assert search_parameters(loaded.index) == {"nprobe": 3}
+
+    def test_it_gives_its_vectors_back(self, directory: Path) -> None:
+        loaded = self.load(directory, "IVF8,SQ8", {"type": "IVF8,SQ8", "search": {"nprobe": 3}})
+        rows, vectors = loaded.vectors(["p0399", "p0000"])
+        assert rows == [399, 0]
+        np.testing.assert_allclose(vectors, unit_rows(0, 400, DIM)[[399, 0]], atol=0.02)
+
+    @pytest.mark.parametrize("said", [None, {"type": "Flat", "vectors": "encoder.onnx"}])
+    def test_versions_that_say_less_load_still(self, directory: Path, said: dict[str, object] | None) -> None:
+        assert len(self.load(directory, "Flat", said).product_ids) == len(self.IDS)
+
+    @pytest.mark.parametrize(
+        ("said", "problem"),
+        [
+            ({"type": "Flat", "search": {}}, "of kind IVF8,SQ8 where the manifest says Flat"),
+            ({"type": "IVF8,SQ8", "search": {"nprobe": 9}}, "8 lists"),
+            ({"type": "IVF8,SQ8", "search": {"efSearch": 9}}, "searched with nprobe"),
+        ],
+    )
+    def test_another_kind_than_the_manifest_says_is_corrupt(
+        self, directory: Path, said: dict[str, object], problem: str
+    ) -> None:
+        with pytest.raises(ArtifactCorrupt, match=problem):
+            self.load(directory, "IVF8,SQ8", said)

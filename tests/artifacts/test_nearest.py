@@ -113,6 +113,18 @@ class TestMask:
         least = 10 if kind == "Flat" else 1 if kind.startswith("PCA") else 7
         assert len({product for product, _ in found} & set(expected)) >= least
 
+    @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.startswith("IVF")])
+    def test_a_group_that_lies_away_from_the_query_is_found_whole(
+        self, kind: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A category has its own lists; those nearest to the query hold none of it."""
+        monkeypatch.setattr(nearest, "EXHAUSTIVE_ROWS", 0)
+        likeness = VECTORS @ VECTORS[42]
+        keep = likeness < np.quantile(likeness, 0.2)
+        index = made(kind, VECTORS)
+        faiss.extract_index_ivf(index).nprobe = 1
+        assert len(nearest_products(index, IDS, VECTORS[42], limit=400, keep=keep)) == 400
+
     @pytest.mark.parametrize("exhaustive", [0, 10_000])
     def test_both_ways_give_the_same(self, exhaustive: int, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(nearest, "EXHAUSTIVE_ROWS", exhaustive)

@@ -42,7 +42,7 @@ def write(
 @pytest.fixture
 def updated_at(fetch: Fetch, products: list[str]) -> list[int]:
     """When the products were last changed, as the job reads it."""
-    rows = fetch(QUERIES["products_to_embed"])
+    rows = fetch(QUERIES["products_to_embed"], "e1", "", None, None)
     assert [row[0] for row in rows] == products
     return [row[-1] for row in rows]  # type: ignore[misc]
 

@@ -1,0 +1,56 @@
+"""A job's flags from a YAML file; what the command line says counts more."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+
+def parsed_flags(parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """
+    Return the flags of *parser*, to which ``--config`` is added: a YAML file of flags by name.
+
+    A file says ``least_recall: 0.97`` for ``--least-recall 0.97`` and ``activate: false`` for ``--no-activate``. What
+    is wrong with it ends the process like a wrong flag.
+    """
+    parser.add_argument("--config", type=Path, help="YAML file of flags by name; the command line counts more")
+    finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    finder.add_argument("--config", type=Path)
+    given, _ = finder.parse_known_args(arguments)
+    if given.config is not None:
+        _take(parser, given.config)
+    return parser.parse_args(arguments)
+
+
+def _take(parser: argparse.ArgumentParser, path: Path) -> None:
+    """Make what the file at *path* says the defaults of *parser*."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        parser.error(f"--config: {path} cannot be read: {error}")
+    if content is None:
+        return
+    if not isinstance(content, dict):
+        parser.error(f"--config: {path} does not hold flags by name")
+    known = {action.dest: action for action in parser._actions if action.dest not in {"help", "config"}}  # noqa: SLF001
+    for key, value in content.items():
+        name = str(key).replace("-", "_")
+        if name not in known:
+            parser.error(f"--config: {path}: there is no flag {key}; known are {', '.join(sorted(known))}")
+        parser.set_defaults(**{name: _value(parser, known[name], value, f"--config: {path}: {key}")})
+        known[name].required = False
+
+
+def _value(parser: argparse.ArgumentParser, action: argparse.Action, value: object, where: str) -> Any:  # noqa: ANN401
+    if action.nargs == 0:
+        if not isinstance(value, bool):
+            parser.error(f"{where} is {value!r}, not true or false")
+        return value
+    if isinstance(value, bool | list | dict) or value is None:
+        parser.error(f"{where} is {value!r}, not a text or a number")
+    # argparse converts and checks defaults that are text.
+    return str(value)
