@@ -8,6 +8,7 @@ than workers the seconds say nothing about more machines; the memory does.
 from __future__ import annotations
 
 import argparse
+import resource
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,9 @@ def main() -> None:
             found = measured(cluster, path, Path(name), count, settings)
             first = first or found
             print(row(count, found, first), flush=True)
+        # Of the processes that have ended: the jobs.
+        most = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+        print(f"\nThe job itself, which reads and cuts: {most:,.0f} MiB at most, shared pages included.")
 
 
 if __name__ == "__main__":

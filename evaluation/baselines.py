@@ -101,7 +101,8 @@ def bpr(matrix: SparseMatrix, settings: BprSettings | None = None, *, threads: i
         num_threads=threads,
     )
     with threadpool_limits(limits=1, user_api="blas"):
-        model.fit(matrix, show_progress=False)
+        # A copy: what comes out of an object store cannot be written to, and implicit asks for what can.
+        model.fit(matrix.copy(), show_progress=False)
     return FactorRecommender(model.user_factors, model.item_factors, threads=threads)
 
 
