@@ -12,11 +12,19 @@ from implicit.nearest_neighbours import BM25Recommender, CosineRecommender, TFID
 from implicit.utils import ParameterWarning
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from evaluation.best_of_rows import best_of_rows
 from evaluation.metrics import Lists, SparseMatrix
-from evaluation.recommenders import FactorRecommender, PopularityRecommender, RandomRecommender, Recommender, Rows
+from evaluation.recommenders import (
+    FactorRecommender,
+    PopularityRecommender,
+    RandomRecommender,
+    Recommender,
+    Rows,
+    without_known,
+)
 
 _MEASURES = {"cosine": CosineRecommender, "tfidf": TFIDFRecommender, "bm25": BM25Recommender}
-_BATCH = 1024
+_BATCH = 512
 
 
 @dataclass(frozen=True)
@@ -30,7 +38,7 @@ class ItemKnnSettings:
     """
 
     neighbours: int = 100
-    measure: str = "cosine"
+    measure: str = "bm25"
 
 
 @dataclass(frozen=True)
@@ -38,8 +46,8 @@ class BprSettings:
     """How Bayesian personalised ranking fits; fields as implicit names them."""
 
     factors: int = 64
-    learning_rate: float = 0.05
-    regularization: float = 0.005
+    learning_rate: float = 0.01
+    regularization: float = 0.01
     iterations: int = 100
     seed: int = 7
 
@@ -69,18 +77,12 @@ class ItemKnnRecommender:
 
     def recommend(self, users: Rows, known: SparseMatrix, limit: int) -> Lists:
         """See `Recommender`; an item that is similar to none of the user's is not listed."""
-        found = np.full((len(users), limit), -1, dtype=np.int32)
+        found = np.empty((len(users), limit), dtype=np.int32)
         for first in range(0, len(users), _BATCH):
             batch = slice(first, first + _BATCH)
             scores = (self._matrix[users[batch]] @ self._similarity).toarray()
-            rows = np.repeat(np.arange(len(scores)), np.diff(known[batch].indptr))
-            scores[rows, known[batch].indices] = 0
-            width = min(limit, scores.shape[1])
-            best = np.argpartition(-scores, width - 1, axis=1)[:, :width]
-            values = np.take_along_axis(scores, best, axis=1)
-            order = np.lexsort((best, -values), axis=-1)
-            best, values = (np.take_along_axis(each, order, axis=1) for each in (best, values))
-            found[batch, :width] = np.where(values > 0, best, -1)
+            scores[scores <= 0] = -np.inf
+            found[batch] = best_of_rows(without_known(scores, known[batch]), limit)
         return found
 
 

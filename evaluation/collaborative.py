@@ -11,6 +11,7 @@ import argparse
 import os
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,11 @@ from artifacts.store import ArtifactStore
 from evaluation.bare_fit import bare_fit
 from evaluation.baselines import baselines
 from evaluation.data_sets import DATA_SETS, DataSet
-from evaluation.recommendation import evaluate
-from evaluation.recommenders import FactorRecommender
+from evaluation.metrics import SparseMatrix
+from evaluation.recommendation import Evaluation, evaluate
+from evaluation.recommenders import FactorRecommender, Recommender
 from evaluation.report import Comparison, as_text, write
-from evaluation.segments import segments
+from evaluation.segments import Segment, segments
 from evaluation.training_cluster import TrainingCluster, training_cluster
 
 OURS = "ALS (the job)"
@@ -63,15 +65,25 @@ def compare(data_set: DataSet, cluster: TrainingCluster, arguments: list[str], *
         notes=_cost(manifest, seconds),
     )
     model = FactorRecommender(factors.user_factors, factors.item_factors, threads=cpus)
-    comparison.evaluations[OURS] = evaluate(model, known, wanted, parts=parts)
+    comparison.evaluations[OURS] = _evaluated(OURS, model, known, wanted, parts)
     del model, factors
     if bare:
         alone = bare_fit(known, manifest.parameters["als"], threads=cpus)
         comparison.notes |= _beside(alone, manifest.parameters["workers"][0])
     for name, recommender in baselines(known, threads=cpus):
-        print(f"    evaluating {name}", flush=True)
-        comparison.evaluations[name] = evaluate(recommender, known, wanted, parts=parts)
+        comparison.evaluations[name] = _evaluated(name, recommender, known, wanted, parts)
     return comparison
+
+
+def _evaluated(
+    name: str, recommender: Recommender, known: SparseMatrix, wanted: SparseMatrix, parts: list[Segment]
+) -> Evaluation:
+    """What came of a recommender, said at once."""
+    began = time.monotonic()
+    found = evaluate(recommender, known, wanted, parts=parts)
+    recall, ndcg = (found.metrics[metric].mean for metric in ("recall_at_20", "ndcg_at_20"))
+    print(f"    {name}: Recall@20 {recall:.4f}, NDCG@20 {ndcg:.4f} in {time.monotonic() - began:.0f} s", flush=True)
+    return found
 
 
 def _cost(manifest: Manifest, seconds: float) -> dict[str, Any]:

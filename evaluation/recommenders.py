@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Protocol
 
 import numpy as np
-from implicit.cpu.topk import topk
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from evaluation.best_of_rows import best_of_rows
 from evaluation.metrics import Lists, SparseMatrix
 
-_BATCH = 2048
+_BATCH = 512
 Rows = NDArray[np.int64]
 
 
@@ -28,6 +28,12 @@ class Recommender(Protocol):
             limit: Most items of a list, at least 1.
         """
         ...
+
+
+def without_known(scores: NDArray[np.float32], known: SparseMatrix) -> NDArray[np.float32]:
+    """The same array, what is *known* set to minus infinity."""
+    scores[np.repeat(np.arange(len(scores)), np.diff(known.indptr)), known.indices] = -np.inf
+    return scores
 
 
 class FactorRecommender:
@@ -49,20 +55,12 @@ class FactorRecommender:
 
     def recommend(self, users: Rows, known: SparseMatrix, limit: int) -> Lists:
         """See `Recommender`."""
-        found = np.full((len(users), limit), -1, dtype=np.int32)
-        width = min(limit, len(self._items))
-        with threadpool_limits(limits=1, user_api="blas"):
+        found = np.empty((len(users), limit), dtype=np.int32)
+        with threadpool_limits(limits=self._threads or None, user_api="blas"):
             for first in range(0, len(users), _BATCH):
                 batch = slice(first, first + _BATCH)
-                items, scores = topk(
-                    self._items,
-                    self._users[users[batch]],
-                    width,
-                    filter_query_items=known[batch],
-                    num_threads=self._threads,
-                )
-                # What is filtered comes last, with the least number there is.
-                found[batch, :width] = np.where(scores > np.finfo(np.float32).min, items, -1)
+                scores = self._users[users[batch]] @ self._items.T
+                found[batch] = best_of_rows(without_known(scores, known[batch]), limit)
         return found
 
 

@@ -143,7 +143,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=defaults.seed, help="start of the random numbers")
     parser.add_argument("--workers", type=whole, default=1, help="processes that share the fit, on any nodes")
     parser.add_argument("--cpus", type=whole, default=2, help="CPUs of a worker, and of a trial")
-    parser.add_argument("--checkpoint-every", type=float, default=30.0, help="least seconds between two checkpoints")
+    parser.add_argument("--checkpoint-every", type=float, default=60.0, help="least seconds between two checkpoints")
     parser.add_argument("--holdout", choices=KINDS, default="last", help="which interactions the figures are about")
     parser.add_argument("--holdout-share", type=_share, default=0.2, help="how much of them")
     parser.add_argument("--baselines", action="store_true", help="also fit item-kNN and BPR to the hold-out's rest")

@@ -18,6 +18,7 @@ from training.blocks import block_matrix
 from training.factor_exchange import joined
 
 _SAY_EVERY_S = 5.0
+_SHARE_OF_TIME = 30
 _ITERATION = "iteration.json"
 
 
@@ -42,15 +43,16 @@ def train_factors(config: dict[str, Any]) -> None:
             threads=config["threads"],
         )
         _resume(fit, rank)
-        first, clock = fit.iteration, _Clock(config["checkpoint_every_s"])
+        first = fit.iteration
+        clock = _Clock(config["checkpoint_every_s"], settings.iterations - first)
 
         def save(state: BlockFit) -> None:
+            began = time.monotonic()
             _report(state, rank, {"iteration": state.iteration})
-            clock.saved()
+            clock.saved(time.monotonic() - began)
 
         def tell(iteration: int) -> None:
-            if rank == 0:
-                clock.tell(iteration, iteration - first, settings.iterations)
+            clock.tell(iteration, settings.iterations, aloud=rank == 0)
 
         fit.run(joined(rank, workers, bounds), due=clock.due, save=save, tell=tell)
         seconds = time.monotonic() - started
@@ -88,22 +90,30 @@ class CheckpointParts:
 
 
 class _Clock:
-    """When to save, and when to say how far it is."""
+    """
+    When to save, and when to say how far it is.
 
-    def __init__(self, every_s: float) -> None:
+    Saving takes a thirtieth of the time at most, the first time excepted, and none shortly before the end.
+    """
+
+    def __init__(self, every_s: float, iterations: int) -> None:
         self._every_s = every_s
-        self._saved = self._said = self._began = time.monotonic()
+        self._left = iterations
+        self._round_s = 0.0
+        self._saved = self._said = self._began = self._told = time.monotonic()
 
     def due(self) -> bool:
-        return time.monotonic() - self._saved >= self._every_s
+        return time.monotonic() - self._saved >= self._every_s <= self._left * self._round_s
 
-    def saved(self) -> None:
-        self._saved = time.monotonic()
+    def saved(self, took_s: float) -> None:
+        self._saved = self._told = time.monotonic()
+        self._every_s = max(self._every_s, _SHARE_OF_TIME * took_s) if self._every_s else 0.0
 
-    def tell(self, iteration: int, done: int, iterations: int) -> None:
+    def tell(self, iteration: int, iterations: int, *, aloud: bool) -> None:
         now = time.monotonic()
-        if now - self._said >= _SAY_EVERY_S or iteration == iterations:
-            print(f"round {iteration} of {iterations}, {(now - self._began) / done:.2f} s each", flush=True)
+        self._round_s, self._told, self._left = now - self._told, now, iterations - iteration
+        if aloud and (now - self._said >= _SAY_EVERY_S or not self._left):
+            print(f"round {iteration} of {iterations}, {self._round_s:.2f} s", flush=True)
             self._said = now
 
 

@@ -10,7 +10,6 @@ from evaluation.data_sets import DATA_SETS, DataSet
 from tests.shared_data import SHARED_DATA, needs_shared_data
 
 
-
 def pairs(*rows: tuple[str, str]) -> pd.DataFrame:
     return pd.DataFrame(
         {"user_id": [row[0] for row in rows], "product_id": [row[1] for row in rows], "confidence": 1.0}

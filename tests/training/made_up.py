@@ -34,14 +34,16 @@ def tastes(users: int, items: int, each: int, *, kinds: int = 8, seed: int = 0) 
     """
     A CSR matrix (users, items) of ones: about *each* items a user, most of them of the user's own kind.
 
-    Within a kind few items are popular and many are not.
+    Within a kind few items are popular and many are not; each has somebody.
     """
     generator = np.random.default_rng(seed)
     rows = np.repeat(np.arange(users), each)
     own = generator.random(len(rows)) < 0.8
     kind = np.where(own, rows % kinds, generator.integers(0, kinds, len(rows)))
     place = np.minimum(generator.pareto(0.7, len(rows)) * 2, items // kinds - 1).astype(np.int64)
-    matrix = sparse.csr_matrix((np.ones(len(rows), np.float32), (rows, place * kinds + kind)), shape=(users, items))
+    rows = np.concatenate([rows, np.arange(items) % users])
+    columns = np.concatenate([place * kinds + kind, np.arange(items)])
+    matrix = sparse.csr_matrix((np.ones(len(rows), np.float32), (rows, columns)), shape=(users, items))
     matrix.sum_duplicates()
     matrix.data[:] = 1
     return matrix

@@ -143,9 +143,9 @@ class TestCollaborativeJob:
         self, cluster: TrainingCluster, tmp_path: Path, workers: int
     ) -> None:
         matrix = tastes(4000, 1000, 20)
-        settings = AlsSettings(factors=64, iterations=60)
+        settings = AlsSettings(factors=64, iterations=20)
         path = written(matrix, tmp_path / "interactions.parquet")
-        flags = [f"--root={tmp_path}", "--holdout=none", "--factors=64", "--iterations=60", "--checkpoint-every=0"]
+        flags = [f"--root={tmp_path}", "--holdout=none", "--factors=64", "--iterations=20", "--checkpoint-every=0"]
         command = [sys.executable, "-m", "training.collaborative", f"--interactions={path}", *flags]
         with subprocess.Popen(
             [*command, f"--workers={workers}", "--cpus=1"],
@@ -163,7 +163,7 @@ class TestCollaborativeJob:
         assert job.returncode == 0, said
         assert "going on after round" in said, said
         manifest, factors = published(tmp_path)
-        assert all(0 < worker["first_iteration"] < 60 for worker in manifest.parameters["workers"])
+        assert all(0 < worker["first_iteration"] < 20 for worker in manifest.parameters["workers"])
         assert_equal_within_rounding(factors, matrix, settings)
 
 
