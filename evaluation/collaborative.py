@@ -99,11 +99,13 @@ def _cost(manifest: Manifest, seconds: float) -> dict[str, Any]:
 def _beside(alone: dict[str, float], worker: dict[str, Any]) -> dict[str, Any]:
     times = worker["seconds"] / alone["seconds"]
     memory = worker["bytes_at_peak"] / alone["bytes_at_peak"]
+    added, added_alone = (each["bytes_at_peak"] - each["bytes_before"] for each in (worker, alone))
     verdict = "within" if max(times, memory) <= MOST_TIMES_BARE else "above"
     return {
         "implicit alone": f"{alone['seconds']:.1f} s, {alone['bytes_at_peak'] / _MIB:.0f} MiB at its peak",
         "worker / implicit alone": f"time {times:.2f}, memory {memory:.2f}: {verdict} {MOST_TIMES_BARE}",
-        "before the fit": f"worker {worker['bytes_before'] / _MIB:.0f} MiB, implicit alone "
+        "without what each process holds before": f"{added / _MIB:.0f} MiB / {added_alone / _MIB:.0f} MiB, "
+        f"{added / added_alone:.2f}; before: {worker['bytes_before'] / _MIB:.0f} MiB and "
         f"{alone['bytes_before'] / _MIB:.0f} MiB",
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -63,6 +63,10 @@ class HoldoutRule:
         least = {} if self.kind == "time" else {"at_least": HOLDOUT_AT_LEAST}
         return {"by": self.kind, "share": self.share, **least}
 
+    def settled(self, interactions: Interactions) -> HoldoutRule:
+        """The same; ``random`` instead of ``last`` where no interaction is later than another."""
+        return replace(self, kind="random") if self.kind == "last" and _timeless(interactions) else self
+
     def cut(self, interactions: Interactions) -> Holdout | None:
         """
         Return the hold-out, or None where nothing can be withheld.
@@ -89,11 +93,16 @@ class HoldoutRule:
         if self.kind == "random":
             return some_of_each_user(interactions.users, share=self.share, at_least=HOLDOUT_AT_LEAST, seed=self.seed)
         times = interactions.last_at
-        if len(times) and times.min() == times.max():
+        if _timeless(interactions):
             raise WrongInput(f"The interactions have no times, which --holdout={self.kind} goes by; take random.")
         if self.kind == "time":
             return after_a_time(times, share=self.share)
         return last_of_each_user(interactions.users, times, share=self.share, at_least=HOLDOUT_AT_LEAST)
+
+
+def _timeless(interactions: Interactions) -> bool:
+    times = interactions.last_at
+    return len(times) > 0 and bool(times.min() == times.max())
 
 
 def als_metrics(holdout: Holdout, settings: AlsSettings, *, threads: int = 0) -> dict[str, float]:

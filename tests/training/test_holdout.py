@@ -45,7 +45,10 @@ class TestHoldoutRule:
         timeless = replace(interactions_of(checkerboard(40)), last_at=np.zeros(800))
         with pytest.raises(WrongInput, match="take random"):
             HoldoutRule(kind).cut(timeless)
-        assert HoldoutRule("random").cut(timeless) is not None
+        assert HoldoutRule("last").settled(timeless).cut(timeless) is not None
+
+    def test_with_times_the_rule_stays(self) -> None:
+        assert HoldoutRule("last").settled(interactions_of(checkerboard(40))).kind == "last"
 
     def test_none_withholds_nothing(self) -> None:
         assert HoldoutRule("none").cut(interactions_of(checkerboard(40))) is None
