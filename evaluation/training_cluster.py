@@ -30,6 +30,10 @@ sys.stdin.read()
 """
 
 
+class ClusterDidNotStart(Exception):
+    """There is no cluster to train on: Ray gave up, most often because the machine was too busy."""
+
+
 class JobFailed(Exception):
     """A training job ended without its last line; what it said is in the message."""
 
@@ -104,6 +108,9 @@ def training_cluster(
     ):
         assert cluster.stdout is not None
         try:
-            yield TrainingCluster(base | {"RAY_ADDRESS": cluster.stdout.readline().strip()})
+            found = cluster.stdout.readline().strip()
+            if not found:
+                raise ClusterDidNotStart("Ray did not start; what it says of it is above. Try again when less runs.")
+            yield TrainingCluster(base | {"RAY_ADDRESS": found})
         finally:
             cluster.communicate("")
