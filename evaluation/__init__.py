@@ -1,1 +1,1 @@
-"""Offline metrics."""
+"""Offline evaluation: hold-outs, ranking metrics, reference models, segments, intervals, reports."""

@@ -1,58 +1,115 @@
-"""How well scores over all items find what users did next."""
+"""How well a recommender finds what users did next."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
-from evaluation.metrics import ndcg, recall
+from evaluation.beyond_accuracy import coverage, novelty
+from evaluation.intervals import bootstrap_intervals
+from evaluation.metrics import LISTED, MEASURES, FloatVector, Lists, SparseMatrix, ranking_metrics
+from evaluation.recommenders import Recommender, Rows
+from evaluation.segments import Segment
 
-NDCG_AT = 10
-RECALL_AT = 20
-_BATCH = 256
-
-SparseMatrix = Any
-"""scipy has no types."""
-
-Scorer = Callable[[NDArray[np.int64]], NDArray[np.floating[Any]]]
-"""User rows, shape (n,), to scores over all items, shape (n, items)."""
+DECIMALS = 4
 
 
-def recommendation_metrics(
-    scores_of: Scorer,
-    known: SparseMatrix,
-    withheld: SparseMatrix,
-    users: NDArray[np.int64],
-) -> dict[str, float]:
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over users, and the ends of its 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
     """
-    Return mean ``ndcg_at_10`` and ``recall_at_20`` of *scores_of* over *users*.
+    What came of one recommender.
 
     Args:
-        scores_of: Scores every item for a batch of users; what they already know is left out of their lists here.
-        known: CSR matrix (users, items): what was trained on.
-        withheld: CSR matrix of the same shape: what should be found; non-empty for each of *users*.
-        users: Rows to evaluate.
+        users: How many were asked for.
+        metrics: By the names of `MEASURES`.
+        coverage: Share of the items that stand in a list.
+        novelty: Mean surprise of a listed item, bits.
+        segments: The same metrics of parts of users and items, with the number of users that a part has; a part that
+            nobody wanted anything of is not there.
     """
-    gains, recalls = [], []
-    for start in range(0, len(users), _BATCH):
-        batch = users[start : start + _BATCH]
-        scores = np.array(scores_of(batch), dtype=np.float64)
-        scores[known[batch].nonzero()] = -np.inf
-        items = np.argsort(-scores, axis=1, kind="stable")[:, : max(NDCG_AT, RECALL_AT)]
-        wanted = withheld[batch].toarray() > 0
-        hits = np.take_along_axis(wanted, items, axis=1) & np.isfinite(np.take_along_axis(scores, items, axis=1))
-        relevant = wanted.sum(axis=1)
-        gains.append(ndcg(_padded(hits), relevant, at=NDCG_AT))
-        recalls.append(recall(_padded(hits), relevant, at=RECALL_AT))
+
+    users: int
+    metrics: dict[str, Estimate]
+    coverage: float
+    novelty: float
+    segments: dict[str, Evaluation] = field(default_factory=dict)
+
+    def means(self) -> dict[str, float]:
+        """The means alone, with coverage and novelty."""
+        beyond = {"coverage": self.coverage, "novelty_bits": self.novelty}
+        return {name: estimate.mean for name, estimate in self.metrics.items()} | beyond
+
+
+def evaluate(
+    recommender: Recommender,
+    known: SparseMatrix,
+    wanted: SparseMatrix,
+    *,
+    users: Rows | None = None,
+    parts: list[Segment] | None = None,
+) -> Evaluation:
+    """
+    Return how well the lists of *recommender* hold what is *wanted*.
+
+    Args:
+        recommender: Has learned from *known*, or less.
+        known: CSR matrix (users, items): never listed.
+        wanted: CSR matrix of the same shape: what should be found.
+        users: Whom to ask for; None: all who want anything. Those who want nothing are left out.
+        parts: Also looked at apart, with the same lists.
+    """
+    asked = np.arange(wanted.shape[0]) if users is None else users
+    asked = asked[np.diff(wanted.indptr)[asked] > 0].astype(np.int64)
+    lists = recommender.recommend(asked, known[asked], LISTED)
+    whole = _evaluated(lists, known, wanted[asked])
+    for part in parts or []:
+        within = _restricted(wanted[asked], part.items)
+        rows = np.flatnonzero((np.diff(within.indptr) > 0) & part.users[asked])
+        if len(rows):
+            whole.segments[part.name] = _evaluated(lists[rows], known, within[rows])
+    return whole
+
+
+def mean_metrics(recommender: Recommender, known: SparseMatrix, wanted: SparseMatrix, users: Rows) -> dict[str, float]:
+    """Return the means alone, by the names of `MEASURES`; arguments as of `evaluate`, each user wants something."""
+    values = ranking_metrics(recommender.recommend(users, known[users], LISTED), wanted[users])
+    return {name: round(float(each.mean()), DECIMALS) for name, each in values.items()}
+
+
+def _evaluated(lists: Lists, known: SparseMatrix, wanted: SparseMatrix) -> Evaluation:
+    values = ranking_metrics(lists, wanted)
+    return Evaluation(
+        users=len(lists),
+        metrics=_estimates(values),
+        coverage=round(coverage(lists, known.shape[1]), DECIMALS),
+        novelty=round(novelty(lists, known), DECIMALS),
+    )
+
+
+def _estimates(values: dict[str, FloatVector]) -> dict[str, Estimate]:
+    table = np.column_stack([values[name] for name in MEASURES])
+    low, high = bootstrap_intervals(table)
+    means = table.mean(axis=0) if len(table) else np.zeros(len(MEASURES))
     return {
-        f"ndcg_at_{NDCG_AT}": round(float(np.concatenate(gains).mean()), 4),
-        f"recall_at_{RECALL_AT}": round(float(np.concatenate(recalls).mean()), 4),
+        name: Estimate(*(round(float(each[column]), DECIMALS) for each in (means, low, high)))
+        for column, name in enumerate(MEASURES)
     }
 
 
-def _padded(hits: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """A small catalogue gives short lists; ranks beyond them hold no hit."""
-    return np.pad(hits, ((0, 0), (0, max(0, max(NDCG_AT, RECALL_AT) - hits.shape[1]))))
+def _restricted(matrix: SparseMatrix, items: NDArray[np.bool_]) -> SparseMatrix:
+    """The entries of *matrix* at *items*, in the same shape."""
+    kept = items[matrix.indices]
+    rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))[kept]
+    return sparse.csr_matrix((matrix.data[kept], (rows, matrix.indices[kept])), shape=matrix.shape)

@@ -1,22 +1,20 @@
-"""Factors by alternating least squares over implicit feedback."""
+"""Factors by alternating least squares over implicit feedback, solved by implicit block by block."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from typing import Protocol
 
 import numpy as np
 from implicit.cpu.als import AlternatingLeastSquares
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from evaluation.holdout import last_of_each_user
-from evaluation.recommendation import SparseMatrix, recommendation_metrics
-from training.interactions import Interactions
+from evaluation.metrics import SparseMatrix
 
-HOLDOUT_SHARE = 0.2
-HOLDOUT_AT_LEAST = 5
-_EVALUATED_USERS = 2000
-_SAMPLED_USERS = 500
+_ROWS_AT_ONCE = 4096
+FloatMatrix = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -26,6 +24,13 @@ class AlsSettings:
 
     The defaults were the best compromise over MovieLens-100K (films), X-Wines (a few ratings a user) and Online
     Retail (repeated purchases); docs/training.md has the figures.
+
+    Args:
+        factors: Dimension.
+        alpha: What a confidence is multiplied by: implicit's c is alpha times the confidence, not 1 more.
+        regularization: Lambda, the same for every row however many interactions it has.
+        iterations: Rounds of users, then items.
+        seed: Start of the random numbers.
     """
 
     factors: int = 32
@@ -39,90 +44,144 @@ class AlsSettings:
         return asdict(self)
 
 
-def fit_factors(matrix: SparseMatrix, settings: AlsSettings) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+@dataclass(frozen=True)
+class Block:
+    """
+    The rows of a matrix that one worker solves.
+
+    Args:
+        rows: Which.
+        interactions: CSR matrix (len(rows), columns), float32, writable.
+    """
+
+    rows: range
+    interactions: SparseMatrix
+
+
+class Exchange(Protocol):
+    """How workers give each other the factors they solved."""
+
+    def gathered(self, block: FloatMatrix, side: str, *, pause: bool = False) -> tuple[FloatMatrix, bool]:
+        """
+        Return the factors of all rows of *side*, ``users`` or ``items``, and whether any worker asks for a *pause*.
+
+        Every worker calls it equally often, and waits for the others.
+        """
+        ...
+
+
+class Alone:
+    """The exchange of one worker, whose block is everything."""
+
+    def gathered(self, block: FloatMatrix, side: str, *, pause: bool = False) -> tuple[FloatMatrix, bool]:
+        """See `Exchange`."""
+        del side
+        return block, pause
+
+
+class BlockFit:
+    """
+    The state of a fit in one worker: the factors of its users and of its items.
+
+    Args:
+        users: What it solves of the matrix (users, items).
+        items: What it solves of the transposed matrix.
+        settings: How to fit.
+        threads: Rows solved side by side; 0: one a core. It changes no bit of the result: each row is solved by one
+            thread, and what all rows share is computed before.
+    """
+
+    def __init__(self, users: Block, items: Block, settings: AlsSettings, *, threads: int = 0) -> None:
+        self._users, self._items = users, items
+        self._settings = settings
+        self._threads = threads
+        self.iteration = 0
+        for block in (users, items):
+            block.interactions.data *= np.float32(settings.alpha)
+        shape = users.interactions.shape[1], items.interactions.shape[1]
+        self.user_factors, self.item_factors = _initial(users.rows, items.rows, shape[1], shape[0], settings)
+
+    def resume(self, iteration: int, user_factors: FloatMatrix, item_factors: FloatMatrix) -> None:
+        """Go on from the factors of the blocks after *iteration* rounds."""
+        self.iteration, self.user_factors, self.item_factors = iteration, user_factors, item_factors
+
+    def run(
+        self,
+        exchange: Exchange,
+        *,
+        due: Callable[[], bool] = lambda: False,
+        save: Callable[[BlockFit], None] = lambda _: None,
+        tell: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        """
+        Go through the rounds that are left.
+
+        Args:
+            exchange: Of this worker.
+            due: Whether it is time to save; when one worker says so, all save at the end of the round.
+            save: Keeps the state.
+            tell: Called after each round with its number.
+        """
+        settings = self._settings
+        with threadpool_limits(limits=1, user_api="blas"):
+            model = AlternatingLeastSquares(settings.factors, settings.regularization, num_threads=self._threads)
+            while self.iteration < settings.iterations:
+                others, _ = exchange.gathered(self.item_factors, "items")
+                self._solve(model, self._users, self.user_factors, others)
+                del others
+                others, pause = exchange.gathered(self.user_factors, "users", pause=due())
+                self._solve(model, self._items, self.item_factors, others)
+                del others
+                self.iteration += 1
+                tell(self.iteration)
+                if pause and self.iteration < settings.iterations:
+                    save(self)
+
+    def _solve(self, model: AlternatingLeastSquares, block: Block, factors: FloatMatrix, others: FloatMatrix) -> None:
+        """Solve each row of *factors* for the *others*, in place."""
+        model.solver(block.interactions, factors, others, self._settings.regularization, num_threads=self._threads)
+
+
+def fit_factors(matrix: SparseMatrix, settings: AlsSettings, *, threads: int = 0) -> tuple[FloatMatrix, FloatMatrix]:
     """
     Return user and item factors, float32 of shape (users, factors) and (items, factors).
 
     Args:
-        matrix: CSR matrix (users, items) of confidences above 0. The same matrix and settings give the same bytes:
-            one thread, and a seed.
+        matrix: CSR matrix (users, items) of confidences above 0. The same matrix and settings give the same bytes as
+            implicit's own ``fit`` on the same machine, whatever the number of threads.
         settings: How to fit.
+        threads: Rows solved side by side; 0: one a core.
 
     Source:
         Hu, Koren, Volinsky, "Collaborative Filtering for Implicit Feedback Datasets", 2008; solved by conjugate
         gradient as in Takács, Pilászy, Tikk, "Applications of the conjugate gradient method for implicit feedback
         collaborative filtering", 2011.
     """
-    with threadpool_limits(limits=1, user_api="blas"):
-        model = AlternatingLeastSquares(
-            factors=settings.factors,
-            alpha=settings.alpha,
-            regularization=settings.regularization,
-            iterations=settings.iterations,
-            random_state=settings.seed,
-            num_threads=1,
-            dtype=np.float32,
-        )
-        model.fit(matrix, show_progress=False)
+    by_user = matrix.astype(np.float32)
+    users = Block(range(matrix.shape[0]), by_user)
+    fit = BlockFit(users, Block(range(matrix.shape[1]), by_user.T.tocsr()), settings, threads=threads)
+    fit.run(Alone())
+    return fit.user_factors, fit.item_factors
+
+
+def _initial(
+    users: range, items: range, all_users: int, all_items: int, settings: AlsSettings
+) -> tuple[FloatMatrix, FloatMatrix]:
+    """The factors of *users* and *items* that implicit begins with, drawn without holding those of all rows."""
+    generator = np.random.default_rng(settings.seed)
     return (
-        np.ascontiguousarray(model.user_factors, dtype=np.float32),
-        np.ascontiguousarray(model.item_factors, dtype=np.float32),
+        _drawn(generator, users, all_users, settings.factors),
+        _drawn(generator, items, all_items, settings.factors),
     )
 
 
-def holdout_metrics(interactions: Interactions, settings: AlsSettings) -> dict[str, float]:
-    """
-    Fit without the last fifth of each user's interactions and see how well they are found; beside it, popularity.
-
-    Returns:
-        ``ndcg_at_10``, ``recall_at_20``, the same with the prefix ``popularity_`` for the most popular items, and
-        ``holdout_users``; empty where no user has at least five interactions.
-    """
-    withheld = last_of_each_user(
-        interactions.users, interactions.last_at, share=HOLDOUT_SHARE, at_least=HOLDOUT_AT_LEAST
-    )
-    users = np.unique(interactions.users[withheld])
-    if not len(users):
-        return {}
-    users = np.sort(np.random.default_rng(settings.seed).permutation(users)[:_EVALUATED_USERS])
-    known, wanted = interactions.matrix(~withheld), interactions.matrix(withheld)
-    user_factors, item_factors = fit_factors(known, settings)
-    popularity = np.asarray((known > 0).sum(axis=0), dtype=np.float64).ravel()
-
-    def by_factors(batch: NDArray[np.int64]) -> NDArray[np.float32]:
-        scores: NDArray[np.float32] = user_factors[batch] @ item_factors.T
-        return scores
-
-    def by_popularity(batch: NDArray[np.int64]) -> NDArray[np.float64]:
-        return np.broadcast_to(popularity, (len(batch), len(popularity)))
-
-    metrics = recommendation_metrics(by_factors, known, wanted, users)
-    baseline = recommendation_metrics(by_popularity, known, wanted, users)
-    return metrics | {f"popularity_{name}": value for name, value in baseline.items()} | {"holdout_users": len(users)}
-
-
-def cf_transform(
-    user_factors: NDArray[np.float32], item_factors: NDArray[np.float32], *, seed: int
-) -> tuple[dict[str, float | str], float]:
-    """
-    Return the fixed transform of a dot product into the feature ``cf`` of ranking, and how much of it is saturated.
-
-    A clip to [0, 1] would not do: what a user likes best often scores above 1, so that its order would be lost. The
-    transform is ``1 / (1 + exp(-(dot - midpoint) / scale))``. Over all items of a sample of users the median, an item
-    that says nothing to the user, becomes 0.05, and the best of fifty items 0.5.
-
-    Returns:
-        ``{"kind": "logistic", "midpoint": ..., "scale": ...}`` in units of the dot product, and the share of each
-        sampled user's twenty best items whose feature is above 0.99.
-    """
-    sample = np.random.default_rng(seed).permutation(len(user_factors))[:_SAMPLED_USERS]
-    dots = (user_factors[np.sort(sample)] @ item_factors.T).astype(np.float64)
-    median, high = np.quantile(dots, [0.5, 0.98])
-    scale = max((high - median) / np.log(19), 1e-6)
-    transform: dict[str, float | str] = {
-        "kind": "logistic",
-        "midpoint": round(float(high), 6),
-        "scale": round(float(scale), 6),
-    }
-    best = np.sort(dots, axis=1)[:, -20:]
-    return transform, round(float((best > high + scale * np.log(99)).mean()), 4)
+def _drawn(generator: np.random.Generator, rows: range, count: int, factors: int) -> FloatMatrix:
+    """The *rows* of a random matrix (count, factors); the generator moves past all of it."""
+    kept = np.empty((len(rows), factors), dtype=np.float32)
+    for first in range(0, count, _ROWS_AT_ONCE):
+        drawn = generator.random((min(_ROWS_AT_ONCE, count - first), factors), dtype=np.float32)
+        low, high = max(first, rows.start), min(first + len(drawn), rows.stop)
+        if low < high:
+            kept[low - rows.start : high - rows.start] = drawn[low - first : high - first]
+    kept *= np.float32(0.01)
+    return kept

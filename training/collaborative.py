@@ -7,88 +7,123 @@ Run it as ``ray job submit ... -- python -m training.collaborative``.
 from __future__ import annotations
 
 import argparse
-import asyncio
+import json
+from pathlib import Path
+from typing import Any
 
-import pyarrow as pa
-import ray
-from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
+from pydantic import ValidationError
 
-from artifacts.event_weights import query_arguments, weights_in_manifest
-from artifacts.manifest import DataWindow, ManifestDraft, new_version
-from storage.settings import StorageSettings
-from training.als import HOLDOUT_AT_LEAST, HOLDOUT_SHARE, AlsSettings
+from artifacts.event_weights import weights_in_manifest
+from artifacts.manifest import ArtifactKind, ManifestDraft, new_version
+from evaluation.metrics import MEASURES
+from training.als import AlsSettings
 from training.arguments import add_runs, job_parser, positive, run_job, runs_at, store_at, whole
-from training.errors import NothingToTrainOn
-from training.factor_run import train_factors
-from training.interactions import EVENT_COUNT_COLUMNS, INTERACTION_COLUMNS
+from training.cf_transform import cf_transform
+from training.collaborative_data import TrainingData, read_data
+from training.config_file import parsed_flags
+from training.errors import WrongInput
+from training.factor_job import FittedFactors, fitted, measured
+from training.holdout import KINDS, HoldoutRule
 from training.progress import Stopwatch, conclude, say
 from training.publication import parent_of, put_into_use
-from training.queries import QUERIES
-from training.reading import arrow_table, reading
-from training.run import connect, one_worker, run_config, trained
+from training.run import connect, need_cpus
+from training.tuning import SearchSpace, Trial, as_table, search
+
+KIND: ArtifactKind = "collaborative"
+SEARCH_LOG = "search.json"
 
 
-async def read_interactions(settings: StorageSettings) -> tuple[pa.Table, pa.Table, DataWindow]:
-    """
-    Return the interactions of all users, the number of their events, and the span of time, all of one moment.
-
-    Returns:
-        A table with `INTERACTION_COLUMNS`, one with `EVENT_COUNT_COLUMNS`, and the data window.
-
-    Raises:
-        NothingToTrainOn: there are none.
-    """
-    async with reading(settings) as connection:
-        window = await connection.fetchrow(QUERIES["event_window"])
-        table = await arrow_table(connection, QUERIES["interactions"], *query_arguments(), columns=INTERACTION_COLUMNS)
-        counts = await arrow_table(connection, QUERIES["user_event_counts"], columns=EVENT_COUNT_COLUMNS)
-    if window is None or window["began"] is None or not table.num_rows:
-        raise NothingToTrainOn("There are no events on products of the catalogue. Load some, then run the job again.")
-    return table, counts, DataWindow(start=window["began"], end=window["ended"])
-
-
-def train(flags: argparse.Namespace) -> None:
+def train(flags: argparse.Namespace, space: SearchSpace) -> None:
     """Train, publish and activate one ``collaborative`` version."""
     store, watch, version = store_at(flags.root), Stopwatch(), new_version()
+    runs = runs_at(flags.root, flags.runs, KIND)
     settings = AlsSettings(flags.factors, flags.alpha, flags.regularization, flags.iterations, flags.seed)
-    say(f"collaborative {version}: reading events")
-    table, counts, window = asyncio.run(read_interactions(StorageSettings.from_environment()))
+    say(f"{KIND} {version}: reading {flags.interactions or 'events'}")
+    data = read_data(flags.interactions)
+    rule = HoldoutRule(flags.holdout, flags.holdout_share, flags.seed).settled(data.interactions)
     watch.lap("read")
-    say(f"fitting {settings.factors} factors to {table.num_rows} interactions")
     connect()
-    trainer = DataParallelTrainer(
-        train_factors,
-        train_loop_config={
-            "interactions": ray.put(table),
-            "event_counts": ray.put(counts),
-            "settings": settings.as_parameters(),
-        },
-        scaling_config=one_worker(),
-        # Ray's annotation names the class it replaces at run time.
-        run_config=run_config(version, runs_at(flags.root, flags.runs, "collaborative")),  # type: ignore[arg-type]
-    )
-    with trained(trainer) as (directory, report):
+    need_cpus(max(flags.workers, 1) * flags.cpus)
+    holdout = rule.cut(data.interactions)
+    log: list[Trial] = []
+    metrics: dict[str, float] = {}
+    if holdout is not None:
+        if flags.tune:
+            settings, log = search(
+                holdout,
+                settings,
+                space,
+                trials=flags.tune,
+                metric=flags.tune_metric,
+                cpus=flags.cpus,
+                storage=runs,
+                name=version,
+            )
+            print(as_table(log), flush=True)
+        say(f"measuring on {len(holdout.users)} users, of whom some interactions are withheld")
+        tried = {name: log[0][name] for name in MEASURES} if log else None
+        metrics = measured(holdout, settings, tried, learned=flags.baselines, cpus=flags.cpus)
+    elif flags.tune:
+        raise WrongInput("There is no hold-out to search settings on: take another --holdout, or more data.")
+    del holdout
+    watch.lap("holdout")
+    say(f"fitting {settings.factors} factors to {len(data.interactions)} interactions, {flags.workers} worker(s)")
+    with fitted(
+        data.interactions,
+        settings,
+        version=version,
+        runs=runs,
+        workers=flags.workers,
+        cpus=flags.cpus,
+        checkpoint_every_s=flags.checkpoint_every,
+    ) as (directory, fit):
         watch.lap("run")
+        transform, saturated = _saved(directory, data, fit, settings, log)
         draft = ManifestDraft(
-            kind="collaborative",
+            kind=KIND,
             version=version,
             dim=settings.factors,
             metric="dot",
-            counts=report["counts"],
+            counts={
+                "users": len(data.interactions.user_ids),
+                "items": len(data.interactions.item_ids),
+                "interactions": len(data.interactions),
+            },
             parameters={
                 "als": settings.as_parameters(),
-                "event_weights": weights_in_manifest(),
-                "cf_transform": report["cf_transform"],
-                "holdout": {"share": HOLDOUT_SHARE, "at_least": HOLDOUT_AT_LEAST, "by": "last of each user"},
+                "event_weights": weights_in_manifest() if data.source is None else None,
+                "interactions": {"source": data.source, "sha256": data.interactions.digest()},
+                "cf_transform": transform,
+                "holdout": rule.as_parameters(),
+                "search": {"trials": len(log), "metric": flags.tune_metric, "log": SEARCH_LOG} if log else None,
+                "workers": fit.workers,
             },
-            data_window=window,
-            metrics=report["metrics"],
-            parent=parent_of(store, "collaborative"),
-            seconds=watch.seconds | report["seconds"],
+            data_window=data.window,
+            metrics=metrics | {"cf_saturated": saturated},
+            parent=parent_of(store, KIND),
+            seconds=watch.seconds | {"fit": max(worker["seconds"] for worker in fit.workers)},
         )
         manifest = store.publish(directory, draft)
     put_into_use(store, manifest, flags)
     conclude(manifest)
+
+
+def _saved(
+    directory: Path, data: TrainingData, fit: FittedFactors, settings: AlsSettings, log: list[Trial]
+) -> tuple[dict[str, Any], float]:
+    """Write the files of a version; return the transform of ``cf``, and how much of it is saturated."""
+    Factors(
+        data.interactions.user_ids,
+        data.interactions.item_ids,
+        fit.users,
+        fit.items,
+        regularization=settings.regularization,
+        alpha=settings.alpha,
+        event_counts=data.event_counts,
+    ).save(directory)
+    if log:
+        (directory / SEARCH_LOG).write_text(json.dumps(log, indent=1) + "\n", encoding="utf-8")
+    return cf_transform(fit.users, fit.items, seed=settings.seed)
 
 
 def main() -> None:
@@ -96,13 +131,33 @@ def main() -> None:
     defaults = AlsSettings()
     parser = job_parser("training.collaborative", "Train user and item factors by implicit ALS.")
     add_runs(parser)
+    parser.add_argument("--interactions", help="parquet file or directory to read instead of the events in Postgres")
     parser.add_argument("--factors", type=whole, default=defaults.factors, help="dimension of the factors")
     parser.add_argument("--alpha", type=positive, default=defaults.alpha, help="weight of a confidence of 1")
     parser.add_argument("--regularization", type=positive, default=defaults.regularization, help="lambda")
     parser.add_argument("--iterations", type=whole, default=defaults.iterations, help="rounds of alternation")
     parser.add_argument("--seed", type=int, default=defaults.seed, help="start of the random numbers")
-    flags = parser.parse_args()
-    run_job(lambda: train(flags))
+    parser.add_argument("--workers", type=whole, default=1, help="processes that share the fit, on any nodes")
+    parser.add_argument("--cpus", type=whole, default=2, help="CPUs of a worker, and of a trial")
+    parser.add_argument("--checkpoint-every", type=float, default=60.0, help="least seconds between two checkpoints")
+    parser.add_argument("--holdout", choices=KINDS, default="last", help="which interactions the figures are about")
+    parser.add_argument("--holdout-share", type=_share, default=0.2, help="how much of them")
+    parser.add_argument("--baselines", action="store_true", help="also fit item-kNN and BPR to the hold-out's rest")
+    parser.add_argument("--tune", type=whole, metavar="TRIALS", help="search the settings on the hold-out first")
+    parser.add_argument("--tune-metric", choices=list(MEASURES), default="ndcg_at_20", help="what the search looks at")
+    flags = parsed_flags(parser, sections=["search"])
+    try:
+        space = SearchSpace.model_validate(flags.search or {})
+    except ValidationError as error:
+        parser.error(f"search: {error}")
+    run_job(lambda: train(flags, space))
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return value
 
 
 if __name__ == "__main__":

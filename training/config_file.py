@@ -10,23 +10,31 @@ from typing import Any
 import yaml
 
 
-def parsed_flags(parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None) -> argparse.Namespace:
+def parsed_flags(
+    parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None, *, sections: Sequence[str] = ()
+) -> argparse.Namespace:
     """
     Return the flags of *parser*, to which ``--config`` is added: a YAML file of flags by name.
 
-    A file says ``least_recall: 0.97`` for ``--least-recall 0.97`` and ``activate: false`` for ``--no-activate``. What
-    is wrong with it ends the process like a wrong flag.
+    A file says ``least_recall: 0.97`` for ``--least-recall 0.97`` and ``activate: false`` for ``--no-activate``; what
+    is ``null`` is not said. What is wrong with it ends the process like a wrong flag.
+
+    Args:
+        parser: Knows the flags.
+        arguments: Of the command line; None: those of the process.
+        sections: Names in the file that are no flags. What stands there becomes an attribute, None where nothing does.
     """
     parser.add_argument("--config", type=Path, help="YAML file of flags by name; the command line counts more")
     finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     finder.add_argument("--config", type=Path)
     given, _ = finder.parse_known_args(arguments)
+    parser.set_defaults(**dict.fromkeys(sections))
     if given.config is not None:
-        _take(parser, given.config)
+        _take(parser, given.config, sections)
     return parser.parse_args(arguments)
 
 
-def _take(parser: argparse.ArgumentParser, path: Path) -> None:
+def _take(parser: argparse.ArgumentParser, path: Path, sections: Sequence[str]) -> None:
     """Make what the file at *path* says the defaults of *parser*."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -39,6 +47,11 @@ def _take(parser: argparse.ArgumentParser, path: Path) -> None:
     known = {action.dest: action for action in parser._actions if action.dest not in {"help", "config"}}  # noqa: SLF001
     for key, value in content.items():
         name = str(key).replace("-", "_")
+        if name in sections:
+            parser.set_defaults(**{name: value})
+            continue
+        if value is None:
+            continue
         if name not in known:
             parser.error(f"--config: {path}: there is no flag {key}; known are {', '.join(sorted(known))}")
         parser.set_defaults(**{name: _value(parser, known[name], value, f"--config: {path}: {key}")})
@@ -50,7 +63,7 @@ def _value(parser: argparse.ArgumentParser, action: argparse.Action, value: obje
         if not isinstance(value, bool):
             parser.error(f"{where} is {value!r}, not true or false")
         return value
-    if isinstance(value, bool | list | dict) or value is None:
+    if isinstance(value, bool | list | dict):
         parser.error(f"{where} is {value!r}, not a text or a number")
     # argparse converts and checks defaults that are text.
     return str(value)

@@ -3,6 +3,7 @@ What can keep a job from making an artifact.
 
     TrainingError
     ├── NothingToTrainOn    load products and events first
+    ├── WrongInput          a file or a setting is not what it must be; its message says how
     ├── QualityTooLow       the new artifact is worse than its gate allows; nothing was published
     ├── UnknownIndex        FAISS knows no such kind of index
     ├── RunFailed           the Ray Train run ended without an artifact
@@ -18,6 +19,10 @@ class TrainingError(Exception):
 
 class NothingToTrainOn(TrainingError):
     """The database holds no events or products to learn from; load some, then run the job again."""
+
+
+class WrongInput(TrainingError):
+    """A file or a setting that the job was given is not what it must be."""
 
 
 class QualityTooLow(TrainingError):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import asyncpg
 import pyarrow as pa
@@ -40,14 +42,35 @@ async def arrow_table(
     content.seek(0)
     if not content.getbuffer().nbytes:
         return pa.schema(columns.items()).empty_table()
-    return csv.read_csv(
-        content,
-        read_options=csv.ReadOptions(column_names=list(columns)),
-        parse_options=csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False),
-        convert_options=csv.ConvertOptions(
+    return csv.read_csv(content, **_options(columns))
+
+
+@asynccontextmanager
+async def arrow_batches(
+    connection: asyncpg.Connection, query: str, *arguments: object, columns: dict[str, pa.DataType]
+) -> AsyncIterator[Iterator[pa.RecordBatch]]:
+    """
+    The rows of *query* in batches, for results that are not to be held whole: they lie in a file meanwhile.
+
+    Args, and what is read, as of `arrow_table`.
+    """
+    with tempfile.TemporaryFile() as file:
+        await connection.copy_from_query(query.rstrip(";\n "), *arguments, output=file, format="csv", force_quote=None)
+        if not file.tell():
+            yield iter(())
+            return
+        file.seek(0)
+        yield iter(csv.open_csv(file, **_options(columns)))
+
+
+def _options(columns: dict[str, pa.DataType]) -> dict[str, Any]:
+    return {
+        "read_options": csv.ReadOptions(column_names=list(columns)),
+        "parse_options": csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False),
+        "convert_options": csv.ConvertOptions(
             column_types=columns, null_values=[""], strings_can_be_null=True, quoted_strings_can_be_null=False
         ),
-    )
+    }
 
 
 async def _first_that_answers(urls: list[str]) -> asyncpg.Connection:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.train.v2.api.config import CheckpointConfig, LoggingConfig, RunConfig, ScalingConfig
+from ray.train.v2.api.config import CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from ray.train.v2.api.exceptions import TrainingFailedError
 
@@ -40,12 +40,13 @@ def connect() -> None:
         ) from error
 
 
-def run_config(version: str, storage_path: str) -> RunConfig:
-    """A run named after the version it makes, kept below *storage_path*."""
+def run_config(version: str, storage_path: str, *, restarts: int = 0) -> RunConfig:
+    """A run named after the version it makes, kept below *storage_path*; failed workers are started anew so often."""
     return RunConfig(
         name=version,
         storage_path=storage_path,
         checkpoint_config=CheckpointConfig(num_to_keep=1),
+        failure_config=FailureConfig(max_failures=restarts),
         logging_config=LoggingConfig(log_level="WARNING"),
     )
 
@@ -53,6 +54,11 @@ def run_config(version: str, storage_path: str) -> RunConfig:
 def one_worker() -> ScalingConfig:
     """One worker on one CPU: the fit and the encoding of this size are not worth a process group."""
     return ScalingConfig(num_workers=1, resources_per_worker={"CPU": 1})
+
+
+def several_workers(count: int, *, cpus: int) -> ScalingConfig:
+    """As many workers on *cpus* CPUs each."""
+    return ScalingConfig(num_workers=count, resources_per_worker={"CPU": cpus})
 
 
 def need_cpus(count: int) -> None:

@@ -4,7 +4,27 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluation.holdout import last_of_each_user
+from evaluation.holdout import after_a_time, last_of_each_user, some_of_each_user
+
+
+class TestAfterATime:
+    def test_all_that_came_after_one_moment_is_withheld(self) -> None:
+        chosen = after_a_time(np.array([5.0, 1.0, 4.0, 2.0, 3.0]), share=0.4)
+        assert chosen.tolist() == [True, False, True, False, False]
+
+    def test_what_came_at_the_moment_itself_stays(self) -> None:
+        assert after_a_time(np.array([1.0, 2.0, 2.0, 2.0, 3.0]), share=0.5).tolist() == [False] * 4 + [True]
+
+    def test_nothing_gives_nothing(self) -> None:
+        assert after_a_time(np.zeros(0), share=0.2).tolist() == []
+
+
+class TestSomeOfEachUser:
+    def test_every_user_gives_the_same_share_and_the_seed_decides_which(self) -> None:
+        users = np.repeat(np.arange(4), 10)
+        once, again, other = (some_of_each_user(users, share=0.2, at_least=5, seed=seed) for seed in (1, 1, 2))
+        assert np.bincount(users[once]).tolist() == [2, 2, 2, 2]
+        assert once.tolist() == again.tolist() != other.tolist()
 
 
 class TestLastOfEachUser:

@@ -33,10 +33,16 @@ class TestParsedFlags:
     def test_what_neither_says_is_the_default(self, config: Path) -> None:
         assert flags(config, "", "--root=/a").threads == 2
 
+    def test_a_section_is_taken_as_it_stands(self, config: Path) -> None:
+        config.write_text("search: {alpha: [1, 2]}\nmargin: null\n")
+        parser = job_parser("training.test", "A test.")
+        found = parsed_flags(parser, ["--config", str(config), "--root=/a"], sections=["search", "other"])
+        assert (found.search, found.other) == ({"alpha": [1, 2]}, None)
+
     @pytest.mark.parametrize(
         ("content", "problem"),
         [
-            ("thread: 3", "there is no flag thread; known are activate, least_recall, root, threads"),
+            ("thread: 3", "there is no flag thread; known are activate, force, least_recall, margin, root, threads"),
             ("threads: 0", "0 is not a whole number above 0"),
             ("threads: true", "not a text or a number"),
             ("activate: 3", "not true or false"),
