@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from artifacts.event_weights import weights_in_manifest
+from artifacts.factors import Factors
 from artifacts.manifest import ArtifactKind, ManifestDraft, new_version
 from evaluation.metrics import MEASURES
 from training.als import AlsSettings
