@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import secrets
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,11 +18,10 @@ import pytest
 from artifacts.embedding_index import EmbeddingIndex
 from artifacts.nearest import nearest_products
 from artifacts.store import ArtifactStore
+from evaluation.training_cluster import TrainingCluster, training_cluster
 from tests.training.conftest import Fetch
-from tests.training.test_jobs import CLUSTER
 
 ROOT = Path(__file__).parents[2]
-TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 MANY = 3_000
 ADD = """
 insert into products (id, title, description)
@@ -37,22 +33,9 @@ pytestmark = pytest.mark.long
 
 
 @pytest.fixture(scope="module")
-def ray_address() -> Iterator[str]:
-    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
-    environment |= TOKEN | {"PYTHONPATH": str(ROOT)}
-    with (
-        tempfile.TemporaryDirectory(prefix="shortlist-ray-", dir="/tmp", ignore_cleanup_errors=True) as directory,
-        subprocess.Popen(
-            [sys.executable, "-c", CLUSTER, directory],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=environment,
-            text=True,
-        ) as cluster,
-    ):
-        assert cluster.stdout is not None
-        yield cluster.stdout.readline().strip()
-        cluster.communicate("")
+def cluster() -> Iterator[TrainingCluster]:
+    with training_cluster(cpus=2, store_bytes=100_000_000) as started:
+        yield started
 
 
 class Job:
@@ -90,15 +73,13 @@ def ended(job: subprocess.Popen[str]) -> dict[str, Any]:
 
 
 @pytest.fixture
-def job(ray_address: str, database_url: str, tmp_path: Path) -> Job:
-    environment = TOKEN | {
-        "RAY_ADDRESS": ray_address,
+def job(cluster: TrainingCluster, database_url: str, tmp_path: Path) -> Job:
+    environment = {
         "SHORTLIST_DATABASE_URL": database_url,
         "SHORTLIST_REPLICA_URLS": "",
         "SHORTLIST_ARTIFACTS": str(tmp_path),
-        "PYTHONPATH": str(ROOT),
     }
-    return Job(dict(os.environ) | environment, tmp_path)
+    return Job(cluster.environment | environment, tmp_path)
 
 
 def embedded(fetch: Fetch) -> int:
