@@ -294,7 +294,7 @@ class TestPopularity:
 async def in_force(database_url: str) -> str:
     connection = await asyncpg.connect(database_url)
     try:
-        assert await connection.fetchval("select count(*) from product_popularity") == 0
+        assert await connection.fetchval("select count(*) from product_popularity") == 2
         version: str = await connection.fetchval("select version from popularity_versions where active")
         return version
     finally:
