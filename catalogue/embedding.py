@@ -20,6 +20,7 @@ from typing import Any
 from artifacts.store import ArtifactStore
 from catalogue.encoders import LiveEncoder, LiveEncoders
 from catalogue.feed_embedding import FeedEmbedding, start_of
+from contracts.background import end
 from storage.primary_session import PrimarySession, primary_session
 
 POLL_S = 0.2
@@ -69,11 +70,8 @@ class ProductEmbedder:
 
     async def stop(self) -> None:
         """End; what is not embedded yet waits in the feed."""
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        await end(self._task)
+        self._task = None
         self._executor.shutdown(wait=False)
 
     @property
@@ -120,7 +118,8 @@ class ProductEmbedder:
             steps = [await feed.step() for feed in self._feeds.values()]
             if not any(steps):
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._written.wait(), self._poll_s)
+                    async with asyncio.timeout(self._poll_s):
+                        await self._written.wait()
 
     async def _look(self, session: PrimarySession) -> None:
         """See who embeds, for which encoders, and how far behind they are."""

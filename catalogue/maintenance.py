@@ -13,13 +13,13 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Any
 
 import orjson
 
 from catalogue.config import MaintenanceConfig
 from catalogue.maintenance_tasks import TASKS, Task, TaskRun, run_task
+from contracts.background import end
 from storage.errors import SettingMissing
 from storage.primary_session import PrimarySession, primary_session
 from storage.settings import StorageSettings
@@ -70,11 +70,8 @@ class Maintenance:
 
     async def stop(self) -> None:
         """End; a task under way is cut off, which undoes what it has not committed."""
-        if self._running is not None:
-            self._running.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._running
-            self._running = None
+        await end(self._running)
+        self._running = None
 
     @property
     def alive(self) -> bool:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from dataclasses import dataclass, replace
 
+from contracts.background import end
 from deployments.graph_health import GraphHealth
 
 log = logging.getLogger(__name__)
@@ -44,9 +45,7 @@ class DeployedVersions:
 
     async def stop(self) -> None:
         """Stop asking."""
-        for task in self._watching:
-            task.cancel()
-        await asyncio.gather(*self._watching, return_exceptions=True)
+        await end(*self._watching)
         self._watching = []
 
     @property

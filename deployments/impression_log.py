@@ -6,13 +6,13 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from datetime import UTC, datetime
 
 import orjson
 
 from catalogue.impressions import Impression
 from contracts.answers import Answer
+from contracts.background import end
 from contracts.requests import RecommendationRequest, SearchRequest
 from deployments.hop import HopFailed
 
@@ -57,11 +57,8 @@ class ImpressionLog:
 
     async def stop(self) -> None:
         """Write what is waiting, once, and end."""
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        await end(self._task)
+        self._task = None
         await self.flush()
 
     @property

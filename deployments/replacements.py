@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections import deque
@@ -13,6 +12,7 @@ from typing import Any
 
 from ray.serve.context import _get_global_client
 
+from contracts.background import end
 from deployments.metrics import Sample
 
 PERIOD_S = 10.0
@@ -124,11 +124,8 @@ class ReplacementWatch:
 
     async def stop(self) -> None:
         """Stop asking."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        await end(self._task)
+        self._task = None
 
     async def _run(self) -> None:
         while True:

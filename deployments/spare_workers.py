@@ -16,6 +16,8 @@ from ray._private.grpc_utils import init_grpc_channel
 from ray.core.generated.node_manager_pb2 import PrestartWorkersRequest  # type: ignore[attr-defined]
 from ray.core.generated.node_manager_pb2_grpc import NodeManagerServiceStub
 
+from contracts.background import end
+
 PRELOADED = "RAY_preload_python_modules"
 """The variable of Ray's nodes that says what a worker process imports before it has anything to do."""
 
@@ -78,11 +80,8 @@ class SpareWorkers:
 
     async def stop(self) -> None:
         """Order no more; those that are there stay."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        await end(self._task)
+        self._task = None
 
     async def _run(self) -> None:
         while True:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
 
+from contracts.background import end
 from contracts.requests import RecommendationRequest, SearchRequest
 from deployments.stand_ins import StandIns
 
@@ -40,11 +40,8 @@ class WarmStandIns:
 
     async def stop(self) -> None:
         """End."""
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        await end(self._task)
+        self._task = None
 
     @property
     def alive(self) -> bool:

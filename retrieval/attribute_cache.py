@@ -7,7 +7,6 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
@@ -16,6 +15,7 @@ from typing import Any
 import asyncpg
 import orjson
 
+from contracts.background import end
 from retrieval.product_features import ProductFeatures
 from retrieval.product_view import VIEW, product_view
 from storage.cache import Cache
@@ -99,11 +99,8 @@ class AttributeCache:
 
     async def stop(self) -> None:
         """End; what is waiting is forgotten."""
-        if self._writing is not None:
-            self._writing.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._writing
-            self._writing = None
+        await end(self._writing)
+        self._writing = None
 
     def note(self, rows: Iterable[asyncpg.Record]) -> None:
         """Have *rows* of ``products_by_id``, of products that may be shown, kept soon."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from dataclasses import dataclass
 from datetime import datetime
 
+from contracts.background import end
 from contracts.versions import Versions
 from storage.database import Database, ReadSource
 from storage.errors import DatabaseUnavailable
@@ -96,11 +96,8 @@ class EpochWatcher:
 
     async def stop(self) -> None:
         """Stop reading."""
-        if self._watching is not None:
-            self._watching.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._watching
-            self._watching = None
+        await end(self._watching)
+        self._watching = None
 
     @property
     def alive(self) -> bool:

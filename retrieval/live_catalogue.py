@@ -20,6 +20,7 @@ from artifacts.active import ActiveArtifact, Loaded
 from artifacts.embedding_index import EmbeddingIndex
 from artifacts.factors import Factors
 from artifacts.id_map import IdMap
+from contracts.background import end
 from contracts.consistency import ConsistencyToken
 from contracts.requests import ReadRequest
 from contracts.stages import Cause
@@ -104,15 +105,13 @@ class LiveCatalogue:
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name="change-feed")
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._first_round.wait(), wait_s)
+            async with asyncio.timeout(wait_s):
+                await self._first_round.wait()
 
     async def stop(self) -> None:
         """End pulling; what is held stays."""
-        tasks = [task for task in (self._task, self._preparing) if task is not None]
+        await end(self._task, self._preparing)
         self._task = self._preparing = None
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
     def cancel(self) -> None:
         """End pulling, from where nothing can be awaited."""

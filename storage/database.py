@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import asyncpg
 
+from contracts.background import end
 from contracts.consistency import ConsistencyToken
 from storage.breakers import Breakers
 from storage.config import StorageConfig
@@ -121,7 +122,8 @@ class Database:
             await endpoint.open()
         self._watch = asyncio.create_task(self._monitor.run(), name="database-monitor")
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._monitor.measured.wait(), PERIOD_S)
+            async with asyncio.timeout(PERIOD_S):
+                await self._monitor.measured.wait()
 
     @property
     def alive(self) -> bool:
@@ -130,11 +132,8 @@ class Database:
 
     async def close(self) -> None:
         """Stop watching and close every connection."""
-        if self._watch is not None:
-            self._watch.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._watch
-            self._watch = None
+        await end(self._watch)
+        self._watch = None
         await self._monitor.close()
         await self._slow_queries.close()
         await asyncio.gather(*(endpoint.close() for endpoint in self._endpoints()))

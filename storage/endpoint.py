@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import asyncpg
 
+from contracts.background import end
 from contracts.consistency import ConsistencyToken
 from storage.circuit_breaker import CircuitBreaker, Permit
 from storage.config import StorageConfig
@@ -79,9 +80,7 @@ class Endpoint:
         """Close every connection; those still in use after a second are cut."""
         self.progress.close()
         self.hosts.close()
-        if self._warming is not None:
-            self._warming.cancel()
-            await asyncio.gather(self._warming, return_exceptions=True)
+        await end(self._warming)
         self._end_probe()
         await self._pool.close()
 

@@ -11,6 +11,7 @@ from datetime import timedelta
 
 import asyncpg
 
+from contracts.background import end
 from storage.endpoint import Endpoint
 from storage.named_queries import QUERIES
 from storage.progress import PROBE_TIMEOUT_S
@@ -72,9 +73,7 @@ class Monitor:
 
     async def close(self) -> None:
         """End what runs in the background."""
-        if self._following is not None:
-            self._following.cancel()
-            await asyncio.gather(self._following, return_exceptions=True)
+        await end(self._following)
 
     async def _look(self) -> None:
         beat = await self._beat()

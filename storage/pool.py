@@ -108,7 +108,8 @@ class Pool:
         """Close every connection; those still in use after a second are cut."""
         if self._pool is not None:
             try:
-                await asyncio.wait_for(self._pool.close(), 1.0)
+                async with asyncio.timeout(1.0):
+                    await self._pool.close()
             except SERVER_FAILURES:
                 self._pool.terminate()
             self._pool = None

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from asyncpg.connection import LoggedQuery
 
+from contracts.background import end
 from storage.connection import Connection
 from storage.errors import DatabaseUnavailable
 from storage.named_queries import QUERIES
@@ -90,9 +91,7 @@ class SlowQueries:
 
     async def close(self) -> None:
         """End what runs in the background."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(*self._tasks)
 
     def _plan_is_due(self, query_name: str) -> bool:
         now = self._clock()
