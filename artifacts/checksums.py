@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
 
 from artifacts.errors import ArtifactCorrupt, ArtifactStoreUnavailable
-from artifacts.manifest import FileRecord, Manifest
+from artifacts.manifest import FileRecord
 from artifacts.regular_file import open_regular
 
 
-def first_difference(directory: Path, manifest: Manifest) -> str | None:
+class Recorded(Protocol):
+    """A manifest, whatever it is of."""
+
+    @property
+    def files(self) -> Mapping[str, FileRecord]:
+        """Each file's relative posix path and its record."""
+
+
+def first_difference(directory: Path, manifest: Recorded) -> str | None:
     """Return how the files below *directory* first differ from *manifest*, or None where all match."""
     for name, record in sorted(manifest.files.items()):
         if difference := _difference(directory / name, name, record):

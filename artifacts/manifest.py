@@ -92,7 +92,7 @@ class Manifest(ManifestDraft):
 
     def sealed(self) -> Manifest:
         """The same with its seal."""
-        return self.model_copy(update={"seal": _seal(self.model_dump(mode="json"))})
+        return self.model_copy(update={"seal": seal_of(self.model_dump(mode="json"))})
 
     @classmethod
     def read(cls, content: bytes) -> Manifest:
@@ -103,12 +103,12 @@ class Manifest(ManifestDraft):
             ValueError: it is no manifest, or differs from what was sealed.
         """
         manifest = cls.model_validate_json(content)
-        if manifest.seal is not None and manifest.seal != _seal(json.loads(content)):
+        if manifest.seal is not None and manifest.seal != seal_of(json.loads(content)):
             raise ValueError("it differs from what was sealed")
         return manifest
 
 
-def _seal(document: Mapping[str, Any]) -> str:
+def seal_of(document: Mapping[str, Any]) -> str:
     """The sha256 of *document* without its seal, however it is laid out."""
     rest = {name: value for name, value in document.items() if name != "seal"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()

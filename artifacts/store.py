@@ -34,7 +34,7 @@ class ArtifactStore:
 
     def __init__(self, root: str, *, cache: str | None = None) -> None:
         self.root = root
-        self._tree = _tree_at(root, cache)
+        self._tree = tree_at(root, cache)
 
     @classmethod
     def over(cls, tree: Tree, root: str) -> ArtifactStore:
@@ -271,8 +271,13 @@ class ArtifactStore:
 _ADVICE = "Roll back by activating another version, or train again."
 
 
-def _tree_at(root: str, cache: str | None) -> Tree:
-    """Choose the tree by the shape of *root*: a URI other than ``file://`` is an object store."""
+def tree_at(root: str, cache: str | None) -> Tree:
+    """
+    Return what lies at *root*: a local directory, or an object store for a URI other than ``file://``.
+
+    Raises:
+        ArtifactStoreUnavailable: the URI cannot be opened.
+    """
     scheme, separator, rest = root.partition("://")
     if not separator:
         return LocalTree(Path(root))
