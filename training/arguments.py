@@ -19,16 +19,26 @@ from training.errors import TrainingError
 RUNS_VARIABLE = "SHORTLIST_TRAINING_RUNS"
 
 
-def job_parser(program: str, description: str) -> argparse.ArgumentParser:
-    """A parser with the flags that every job has."""
-    parser = argparse.ArgumentParser(
+def plain_parser(program: str, description: str) -> argparse.ArgumentParser:
+    """A parser without flags."""
+    return argparse.ArgumentParser(
         prog=f"python -m {program}",
         description=description,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         epilog="Events and products are read from SHORTLIST_REPLICA_URLS, else from SHORTLIST_DATABASE_URL.",
     )
+
+
+def add_root(parser: argparse.ArgumentParser) -> None:
+    """Add the flag that says where artifacts and snapshots lie."""
     root = os.environ.get(ROOT_VARIABLE) or None
     parser.add_argument("--root", default=root, required=root is None, help=f"artifact root; {ROOT_VARIABLE} if set")
+
+
+def job_parser(program: str, description: str) -> argparse.ArgumentParser:
+    """A parser with the flags that every job has that makes an artifact."""
+    parser = plain_parser(program, description)
+    add_root(parser)
     parser.add_argument(
         "--no-activate",
         dest="activate",
@@ -48,6 +58,18 @@ def add_runs(parser: argparse.ArgumentParser) -> None:
         "--runs",
         default=os.environ.get(RUNS_VARIABLE),
         help=f"where Ray Train keeps its runs: a directory or URI; {RUNS_VARIABLE} if set, else <root>/runs",
+    )
+
+
+def add_snapshot(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of the jobs that can read a snapshot, and tell from what they read whether anything changed."""
+    parser.add_argument(
+        "--snapshot", help="read this snapshot instead of Postgres: latest, a version, or a snapshot's directory"
+    )
+    parser.add_argument(
+        "--if-changed",
+        action="store_true",
+        help="make nothing where the version in use is sound and was made from the same, with the same flags",
     )
 
 

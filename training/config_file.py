@@ -9,12 +9,14 @@ from typing import Any
 
 import yaml
 
+_ABOUT_FLAGS = {"help", "config", "check_flags"}
+
 
 def parsed_flags(
     parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None, *, sections: Sequence[str] = ()
 ) -> argparse.Namespace:
     """
-    Return the flags of *parser*, to which ``--config`` is added: a YAML file of flags by name.
+    Return the flags of *parser*, to which ``--config``, a YAML file of flags by name, and ``--check-flags`` are added.
 
     A file says ``least_recall: 0.97`` for ``--least-recall 0.97`` and ``activate: false`` for ``--no-activate``; what
     is ``null`` is not said. What is wrong with it ends the process like a wrong flag.
@@ -25,13 +27,17 @@ def parsed_flags(
         sections: Names in the file that are no flags. What stands there becomes an attribute, None where nothing does.
     """
     parser.add_argument("--config", type=Path, help="YAML file of flags by name; the command line counts more")
+    parser.add_argument("--check-flags", action="store_true", help="say what is wrong with the flags, and do nothing")
     finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     finder.add_argument("--config", type=Path)
     given, _ = finder.parse_known_args(arguments)
     parser.set_defaults(**dict.fromkeys(sections))
     if given.config is not None:
         _take(parser, given.config, sections)
-    return parser.parse_args(arguments)
+    flags = parser.parse_args(arguments)
+    if flags.check_flags:
+        parser.exit()
+    return flags
 
 
 def _take(parser: argparse.ArgumentParser, path: Path, sections: Sequence[str]) -> None:
@@ -44,7 +50,7 @@ def _take(parser: argparse.ArgumentParser, path: Path, sections: Sequence[str]) 
         return
     if not isinstance(content, dict):
         parser.error(f"--config: {path} does not hold flags by name")
-    known = {action.dest: action for action in parser._actions if action.dest not in {"help", "config"}}  # noqa: SLF001
+    known = {action.dest: action for action in parser._actions if action.dest not in _ABOUT_FLAGS}  # noqa: SLF001
     for key, value in content.items():
         name = str(key).replace("-", "_")
         if name in sections:

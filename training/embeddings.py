@@ -55,7 +55,7 @@ def train(flags: argparse.Namespace) -> None:
     stored = asyncio.run(stored_digest(settings, encoder.version, after=after))
     if parent is not None and not flags.anew and _is_up_to_date(store, parent, stored, encoder.version, flags.index):
         say(f"encoded 0 products: nothing changed since {parent.version}, which stays in use. --anew publishes anyway")
-        conclude(parent.model_copy(update={"counts": parent.counts | {"encoded": 0}}))
+        conclude(parent.model_copy(update={"counts": parent.counts | {"encoded": 0}}), changed=False)
         return
     order = VersionOrder(
         root=flags.root,

@@ -61,7 +61,7 @@ class Interactions:
         Args:
             batches: They may have `HOLDOUT_COLUMN` too.
         """
-        users, items = _Numbering(), _Numbering()
+        users, items = Numbering(), Numbering()
         parts: list[list[Any]] = [[], [], [], [], []]
         for batch in batches:
             if not batch.num_rows:
@@ -114,7 +114,7 @@ def event_counts_of(user_ids: list[str], table: pa.Table) -> NDArray[np.int64]:
     return np.array([counts.get(user, 0) for user in user_ids], dtype=np.int64)
 
 
-class _Numbering:
+class Numbering:
     """Numbers for ids in the order in which they first come."""
 
     def __init__(self) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import time
 
-from artifacts.manifest import Manifest
+from pydantic import BaseModel
 
+_FIELDS = {"kind", "version", "metrics", "counts", "seconds", "alarms"}
 _started = time.monotonic()
 
 
@@ -15,10 +16,9 @@ def say(message: str) -> None:
     print(f"[{time.monotonic() - _started:6.1f} s] {message}", flush=True)
 
 
-def conclude(manifest: Manifest) -> None:
-    """Print the job's last line: one JSON object."""
-    fields = {"kind", "version", "metrics", "counts", "seconds"}
-    print(json.dumps(manifest.model_dump(mode="json", include=fields)), flush=True)
+def conclude(manifest: BaseModel, *, changed: bool = True) -> None:
+    """Print the job's last line: one JSON object; *changed* says whether the version is a new one."""
+    print(json.dumps(manifest.model_dump(mode="json", include=_FIELDS) | {"changed": changed}), flush=True)
 
 
 class Stopwatch:

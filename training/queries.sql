@@ -105,3 +105,38 @@ on conflict (product_id, encoder_version) do update
 set embedding = excluded.embedding, text_digest = excluded.text_digest
 where (product_embeddings.embedding, product_embeddings.text_digest)
     is distinct from (excluded.embedding, excluded.text_digest);
+
+-- name: snapshot_moment
+-- taken_at, the time of the transaction; heartbeat_at, the newest heartbeat visible, or null; window_end, as
+-- event_window_end has it; began, ended as event_window has them.
+select
+    now() as taken_at, (select beat_at from heartbeat where id = 1) as heartbeat_at, event_window_end() as window_end,
+    began, ended
+from (select min(occurred_at) as began, max(occurred_at) as ended from events where occurred_at <= now()) as span;
+
+-- name: snapshot_products
+-- Every product by id, but for its search vector; times in microseconds since 1970, booleans as words.
+select
+    id, title, description, category, brand, nullif(price, 'NaN') as price, currency, in_stock::text as in_stock, hidden::text as hidden,
+    image_url, attributes::text as attributes,
+    (extract(epoch from created_at) * 1000000)::bigint as created_at,
+    (extract(epoch from updated_at) * 1000000)::bigint as updated_at
+from products
+order by id;
+
+-- name: snapshot_event_parts
+-- $1 month or day. first_moment, end_moment (without it): each such part of time, in UTC, that holds events; oldest first.
+select
+    first as first_moment,
+    ((first at time zone 'UTC') + ('1 ' || $1::text)::interval) at time zone 'UTC' as end_moment
+from (select distinct date_trunc($1::text, occurred_at, 'UTC') as first from events) as parts
+order by first;
+
+-- name: snapshot_events
+-- $1 first moment, $2 the moment to end before. Every event of that time by time, then id; times in microseconds since 1970.
+select
+    id, user_id, product_id, type, value, (extract(epoch from occurred_at) * 1000000)::bigint as occurred_at,
+    request_id, (extract(epoch from received_at) * 1000000)::bigint as received_at
+from events
+where occurred_at >= $1::timestamptz and occurred_at < $2::timestamptz
+order by occurred_at, id;

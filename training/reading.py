@@ -16,6 +16,9 @@ from storage.errors import DatabaseUnavailable
 from storage.settings import StorageSettings
 from training.connection import connect
 
+_BLOCK_BYTES = 8 << 20
+"""The longest row that can be read."""
+
 
 @asynccontextmanager
 async def reading(settings: StorageSettings) -> AsyncIterator[asyncpg.Connection]:
@@ -65,7 +68,7 @@ async def arrow_batches(
 
 def _options(columns: dict[str, pa.DataType]) -> dict[str, Any]:
     return {
-        "read_options": csv.ReadOptions(column_names=list(columns)),
+        "read_options": csv.ReadOptions(column_names=list(columns), block_size=_BLOCK_BYTES),
         "parse_options": csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False),
         "convert_options": csv.ConvertOptions(
             column_types=columns, null_values=[""], strings_can_be_null=True, quoted_strings_can_be_null=False
