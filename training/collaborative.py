@@ -18,7 +18,7 @@ from artifacts.factors import Factors
 from artifacts.manifest import ArtifactKind, ManifestDraft, new_version
 from evaluation.metrics import MEASURES
 from training.als import AlsSettings
-from training.arguments import add_runs, job_parser, positive, run_job, runs_at, store_at, whole
+from training.arguments import add_runs, add_snapshot, job_parser, positive, run_job, runs_at, store_at, whole
 from training.cf_transform import cf_transform
 from training.collaborative_data import TrainingData, read_data
 from training.config_file import parsed_flags
@@ -29,6 +29,7 @@ from training.progress import Stopwatch, conclude, say
 from training.publication import parent_of, put_into_use
 from training.run import connect, need_cpus
 from training.tuning import SearchSpace, Trial, as_table, search
+from training.up_to_date import MADE_FROM, current, made_from
 
 KIND: ArtifactKind = "collaborative"
 SEARCH_LOG = "search.json"
@@ -39,8 +40,13 @@ def train(flags: argparse.Namespace, space: SearchSpace) -> None:
     store, watch, version = store_at(flags.root), Stopwatch(), new_version()
     runs = runs_at(flags.root, flags.runs, KIND)
     settings = AlsSettings(flags.factors, flags.alpha, flags.regularization, flags.iterations, flags.seed)
-    say(f"{KIND} {version}: reading {flags.interactions or 'events'}")
-    data = read_data(flags.interactions)
+    say(f"{KIND} {version}: reading {flags.interactions or flags.snapshot or 'events'}")
+    data = read_data(flags.interactions, root=flags.root, snapshot=flags.snapshot)
+    origin = made_from(data.digest(), flags)
+    if flags.if_changed and (unchanged := current(store, KIND, origin)):
+        say(f"nothing changed since {unchanged.version}, which stays in use")
+        conclude(unchanged, changed=False)
+        return
     rule = HoldoutRule(flags.holdout, flags.holdout_share, flags.seed).settled(data.interactions)
     watch.lap("read")
     connect()
@@ -92,8 +98,9 @@ def train(flags: argparse.Namespace, space: SearchSpace) -> None:
             },
             parameters={
                 "als": settings.as_parameters(),
-                "event_weights": weights_in_manifest() if data.source is None else None,
+                "event_weights": None if data.event_counts is None else weights_in_manifest(),
                 "interactions": {"source": data.source, "sha256": data.interactions.digest()},
+                MADE_FROM: origin,
                 "cf_transform": transform,
                 "holdout": rule.as_parameters(),
                 "search": {"trials": len(log), "metric": flags.tune_metric, "log": SEARCH_LOG} if log else None,
@@ -133,6 +140,7 @@ def main() -> None:
     parser = job_parser("training.collaborative", "Train user and item factors by implicit ALS.")
     add_runs(parser)
     parser.add_argument("--interactions", help="parquet file or directory to read instead of the events in Postgres")
+    add_snapshot(parser)
     parser.add_argument("--factors", type=whole, default=defaults.factors, help="dimension of the factors")
     parser.add_argument("--alpha", type=positive, default=defaults.alpha, help="weight of a confidence of 1")
     parser.add_argument("--regularization", type=positive, default=defaults.regularization, help="lambda")
@@ -151,6 +159,8 @@ def main() -> None:
         space = SearchSpace.model_validate(flags.search or {})
     except ValidationError as error:
         parser.error(f"search: {error}")
+    if flags.interactions and flags.snapshot:
+        parser.error("--interactions and --snapshot exclude each other")
     run_job(lambda: train(flags, space))
 
 

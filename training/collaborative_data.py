@@ -1,8 +1,9 @@
-"""What factors are fitted to, from Postgres or from parquet."""
+"""What factors are fitted to, from Postgres, from a snapshot or from parquet."""
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,7 @@ from training.interaction_files import read_interaction_files
 from training.interactions import EVENT_COUNT_COLUMNS, INTERACTION_COLUMNS, Interactions, event_counts_of
 from training.queries import QUERIES
 from training.reading import arrow_batches, arrow_table, reading
+from training.snapshot_reading import Snapshot, open_snapshot, snapshot_interactions
 
 
 @dataclass(frozen=True)
@@ -26,8 +28,9 @@ class TrainingData:
     Args:
         interactions: At least one.
         window: The span of time; None where there are no times.
-        event_counts: How many events of each user had been accepted, int64, shape (users,); None where nobody knows.
-        source: The file it came from; None: Postgres.
+        event_counts: How many events of each user had been accepted, int64, shape (users,); None where the interactions
+            were not made from events.
+        source: The file or snapshot it came from; None: Postgres.
     """
 
     interactions: Interactions
@@ -35,19 +38,42 @@ class TrainingData:
     event_counts: NDArray[np.int64] | None = None
     source: str | None = None
 
+    def digest(self) -> str:
+        """Says of interactions and event counts whether they are the same, wherever they were read."""
+        counts = b"" if self.event_counts is None else self.event_counts.tobytes()
+        return hashlib.sha256(self.interactions.digest().encode() + counts).hexdigest()
 
-def read_data(path: str | None) -> TrainingData:
+
+def read_data(path: str | None, *, root: str, snapshot: str | None = None) -> TrainingData:
     """
-    Return the interactions of the parquet at *path*, or without one of the events in Postgres.
+    Return the interactions of the parquet at *path*, else those of *snapshot*, else of the events in Postgres.
+
+    Args:
+        root: The artifact root.
+        snapshot: As `open_snapshot` takes it.
 
     Raises:
         NothingToTrainOn: there are none.
         WrongInput: the parquet is not what it must be.
     """
+    if snapshot is not None:
+        return _of_snapshot(open_snapshot(root, snapshot))
     if path is None:
         return asyncio.run(read_events(StorageSettings.from_environment()))
     interactions, window = read_interaction_files(path)
     return TrainingData(interactions, window, source=path)
+
+
+def _of_snapshot(snapshot: Snapshot) -> TrainingData:
+    interactions = snapshot_interactions(snapshot)
+    if not len(interactions):
+        raise NothingToTrainOn(f"{snapshot.name} has no events on products of the catalogue. Take another snapshot.")
+    return TrainingData(
+        interactions,
+        snapshot.manifest.data_window,
+        event_counts_of(interactions.user_ids, snapshot.event_counts()),
+        source=snapshot.name,
+    )
 
 
 async def read_events(settings: StorageSettings) -> TrainingData:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import hashlib
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,12 +25,17 @@ from artifacts.popularity_table import PopularityTable
 from artifacts.store import ArtifactStore
 from storage.named_queries import QUERIES
 from storage.settings import StorageSettings
-from training.arguments import job_parser, positive, run_job, store_at
+from training.arguments import add_snapshot, job_parser, positive, run_job, store_at
+from training.config_file import parsed_flags
+from training.connection import primary
 from training.errors import NothingToTrainOn
 from training.popularity_rows import with_rows
 from training.progress import Stopwatch, conclude, say
 from training.publication import parent_of, put_into_use
 from training.reading import arrow_table, reading
+from training.snapshot_popularity import snapshot_counts
+from training.snapshot_reading import open_snapshot
+from training.up_to_date import MADE_FROM, current, made_from
 
 _COLUMNS = {
     "product_id": pa.string(),
@@ -59,7 +65,13 @@ async def counted(settings: StorageSettings, half_life_days: float) -> tuple[Pop
 
 
 def publish(
-    store: ArtifactStore, table: PopularityTable, window: DataWindow, half_life_days: float, watch: Stopwatch
+    store: ArtifactStore,
+    table: PopularityTable,
+    window: DataWindow,
+    half_life_days: float,
+    watch: Stopwatch,
+    *,
+    origin: str | None = None,
 ) -> Manifest:
     """Publish *table* as a ``popularity`` version and return its manifest."""
     largest = float(table.weighted_count.max(initial=0.0))
@@ -72,6 +84,7 @@ def publish(
             "event_weights": weights_in_manifest(),
             "half_life_days": half_life_days,
             "transform": {"kind": "log1p_ratio", "largest": largest},
+            MADE_FROM: origin,
         },
         data_window=window,
         metrics={
@@ -89,12 +102,42 @@ def publish(
 def train(flags: argparse.Namespace) -> None:
     """Count, publish and put into use one ``popularity`` version."""
     store, watch, settings = store_at(flags.root), Stopwatch(), StorageSettings.from_environment()
-    say(f"popularity: counting events, half-life {flags.half_life_days:g} days")
-    table, window = asyncio.run(counted(settings, flags.half_life_days))
+    say(f"popularity: counting {flags.snapshot or 'events'}, half-life {flags.half_life_days:g} days")
+    if flags.snapshot:
+        table, window = snapshot_counts(open_snapshot(flags.root, flags.snapshot), flags.half_life_days)
+    else:
+        table, window = asyncio.run(counted(settings, flags.half_life_days))
     watch.lap("count")
-    manifest = publish(store, table, window, flags.half_life_days, watch)
+    origin = made_from(_digest(table, window), flags)
+    if flags.if_changed and (unchanged := current(store, "popularity", origin)):
+        if asyncio.run(_is_counted_on(settings, flags.half_life_days)):
+            say(f"nothing changed since {unchanged.version}, which stays in use")
+            conclude(unchanged, changed=False)
+            return
+        say("the database has no popularity of that half-life in force; publishing anew")
+    manifest = publish(store, table, window, flags.half_life_days, watch, origin=origin)
     put_into_use(store, manifest, flags, with_rows(settings.database_url))
     conclude(manifest)
+
+
+def _digest(table: PopularityTable, window: DataWindow) -> str:
+    """Says of counts whether they are the same; the last decimal is left out, in which two ways of adding differ."""
+    found = hashlib.sha256(f"{window.end.timestamp()}".encode())
+    order = sorted(range(len(table.product_ids)), key=table.product_ids.__getitem__)
+    found.update("\0".join(table.product_ids[row] for row in order).encode())
+    found.update(np.round(table.weighted_count[order], _DECIMALS_COMPARED).tobytes())
+    return found.hexdigest()
+
+
+async def _is_counted_on(settings: StorageSettings, half_life_days: float) -> bool:
+    """Whether serving keeps counting with this half-life from a popularity in force."""
+    async with primary(settings.database_url) as connection:
+        state = await connection.fetchrow(QUERIES["popularity_state"])
+    return state is not None and bool(state["half_life_days"] == half_life_days)
+
+
+_DECIMALS_COMPARED = 4
+"""Of a weighted count."""
 
 
 def main() -> None:
@@ -106,7 +149,8 @@ def main() -> None:
         default=DEFAULT_HALF_LIFE_DAYS,
         help="an event this many days before the end of the data window counts half",
     )
-    flags = parser.parse_args()
+    add_snapshot(parser)
+    flags = parsed_flags(parser)
     run_job(lambda: train(flags))
 
 
