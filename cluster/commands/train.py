@@ -11,19 +11,25 @@ from cluster.commands.options import Address, AsJson, StateDir, stack_at
 from cluster.console import Output
 from cluster.errors import UsageError
 from cluster.ray_api import RayApi, token_from_environment
-from cluster.training_run import JOBS, TrainingResult
+from cluster.training_run import BY_NAME_ONLY, JOBS, TrainingResult
 from cluster.training_run import train as train_one
 
-Jobs = Annotated[list[str] | None, typer.Argument(help=f"Any of {', '.join(JOBS)} [default: all, in this order].")]
+Jobs = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help=f"Any of {', '.join(JOBS)} [default: all, in this order]; also {', '.join(BY_NAME_ONLY)}."
+    ),
+]
 
 
 def train(jobs: Jobs = None, state_dir: StateDir = None, address: Address = None, as_json: AsJson = False) -> None:
     """Submit training jobs as Ray jobs, follow them, and show the version and metrics of what each published."""
     output = Output(as_json=as_json)
     chosen = tuple(jobs or JOBS)
-    unknown = set(chosen) - set(JOBS)
+    known = (*JOBS, *BY_NAME_ONLY)
+    unknown = set(chosen) - set(known)
     if unknown:
-        raise UsageError(f"No such training job: {', '.join(sorted(unknown))}. There are {', '.join(JOBS)}.")
+        raise UsageError(f"No such training job: {', '.join(sorted(unknown))}. There are {', '.join(known)}.")
     api = RayApi(address, token_from_environment()) if address else stack_at(state_dir, output).training()
     results = train_with_progress(output, api, chosen)
     output.answer(

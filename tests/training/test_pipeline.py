@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from artifacts.store import ArtifactStore
+from tests.training.conftest import Fetch
+from tests.training.snapshots import EVENTS, MANY, USERS
+from training.pipeline import as_table, chosen
+from training.pipeline_steps import NAMES, STEPS, StepResult
+from training.snapshot_store import SnapshotStore
+
+ROOT = Path(__file__).parents[2]
+SHORT = ("--only=snapshot", "--only=popularity")
+
+
+class Pipeline:
+    """The command over one database and one artifact root."""
+
+    def __init__(self, environment: dict[str, str], root: Path) -> None:
+        self.environment = environment
+        self.root = root
+        self.store = ArtifactStore(str(root))
+
+    def run(self, *flags: str) -> tuple[int, dict[str, str], str]:
+        """The exit code, how each step ended, and all that was said."""
+        done = subprocess.run(
+            [sys.executable, "-m", "training.pipeline", *flags],
+            cwd=ROOT,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        last: dict[str, Any] = {}
+        for line in done.stdout.splitlines():
+            if line.startswith('{"kind": "pipeline"'):
+                last = json.loads(line)
+        return done.returncode, {each["step"]: each["outcome"] for each in last.get("steps", [])}, done.stdout
+
+
+@pytest.fixture
+def pipeline(database_url: str, fetch: Fetch, tmp_path: Path) -> Pipeline:
+    for statement in (MANY, EVENTS, USERS):
+        fetch(statement)
+    settings = {
+        "SHORTLIST_DATABASE_URL": database_url,
+        "SHORTLIST_REPLICA_URLS": "",
+        "SHORTLIST_ARTIFACTS": str(tmp_path),
+        "PYTHONPATH": str(ROOT),
+    }
+    return Pipeline(dict(os.environ) | settings, tmp_path)
+
+
+class TestPipeline:
+    def test_what_is_up_to_date_stays_as_it_is(self, pipeline: Pipeline, fetch: Fetch) -> None:
+        code, outcomes, said = pipeline.run(*SHORT)
+        assert (code, outcomes) == (0, {"snapshot": "made", "popularity": "made"}), said
+        version = pipeline.store.active_version("popularity") or ""
+        (taken,) = SnapshotStore(str(pipeline.root)).versions()
+        assert f"popularity: counting {taken}" in said.replace("[", "").replace("popularity: popularity", "popularity")
+        assert len(pipeline.store.manifest("popularity", version).parameters["made_from"]) == 64
+
+        code, outcomes, said = pipeline.run(*SHORT)
+        assert (code, outcomes) == (0, {"snapshot": "up to date", "popularity": "up to date"}), said
+        assert pipeline.store.versions("popularity") == [version]
+
+        fetch("insert into events (id, user_id, product_id, type, occurred_at) values ('x', 'u', 'p1', 'view', now())")
+        fetch("update products set price = 3 where id = 'p2'")
+        config = pipeline.root / "pipeline.yaml"
+        config.write_text("snapshot: {partition: day}\npopularity:\n  half_life_days: 9\n")
+        code, outcomes, said = pipeline.run(*SHORT, f"--config={config}")
+        assert (code, outcomes) == (0, {"snapshot": "made", "popularity": "made"}), said
+        version = pipeline.store.active_version("popularity") or ""
+        assert pipeline.store.manifest("popularity", version).parameters["half_life_days"] == 9
+
+    def test_a_failed_step_keeps_back_those_that_need_it(self, pipeline: Pipeline) -> None:
+        config = pipeline.root / "pipeline.yaml"
+        config.write_text("snapshot: {strict: true, unknown_products: 0}\n")
+        code, outcomes, said = pipeline.run(*SHORT, f"--config={config}")
+        assert (code, outcomes) == (1, {"snapshot": "failed", "popularity": "not run"})
+        assert "needs snapshot" in said
+        assert "The report has an alarm" in said
+        assert pipeline.store.active_version("popularity") is None
+
+    def test_wrong_flags_are_found_before_anything_runs(self, pipeline: Pipeline) -> None:
+        config = pipeline.root / "pipeline.yaml"
+        config.write_text("popularity: {half_life_days: -1}\n")
+        code, outcomes, said = pipeline.run(*SHORT, f"--config={config}")
+        assert (code, outcomes) == (1, {})
+        assert "-1 is not a number above 0" in said
+        assert SnapshotStore(str(pipeline.root)).versions() == []
+
+
+class TestChosen:
+    def test_all_in_order_of_dependency(self) -> None:
+        steps = chosen(None, None, direct=False)
+        assert [step.name for step in steps] == list(NAMES)
+        for number, step in enumerate(STEPS):
+            assert set(step.needs) <= set(NAMES[:number])
+
+    def test_some_of_them(self) -> None:
+        assert [step.name for step in chosen(["collaborative", "popularity"], None, direct=False)] == [
+            "popularity",
+            "collaborative",
+        ]
+        assert [step.name for step in chosen(None, "embeddings", direct=False)] == ["embeddings", "collaborative"]
+        assert "snapshot" not in [step.name for step in chosen(None, None, direct=True)]
+
+
+class TestAsTable:
+    def test_each_step_has_a_line(self) -> None:
+        results = [
+            StepResult("snapshot", "made", 2.0, {"version": "v1"}),
+            StepResult("embeddings", "failed", 1.25, note="no room"),
+        ]
+        assert as_table(results).splitlines() == [
+            "step        outcome  version  seconds",
+            "snapshot    made     v1       2.0",
+            "embeddings  failed   -        1.2      no room",
+        ]
