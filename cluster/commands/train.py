@@ -16,9 +16,7 @@ from cluster.training_run import train as train_one
 
 Jobs = Annotated[
     list[str] | None,
-    typer.Argument(
-        help=f"Any of {', '.join(JOBS)} [default: all, in this order]; also {', '.join(BY_NAME_ONLY)}."
-    ),
+    typer.Argument(help=f"Any of {', '.join(JOBS)} [default: all, in this order]; also {', '.join(BY_NAME_ONLY)}."),
 ]
 
 

@@ -12,7 +12,7 @@ import pytest
 from training.data_profile import EventProfile, ProductProfile
 from training.data_quality import Limits, Report, alarms_of, drift_since, reported
 from training.drift import jensen_shannon, population_stability, robust_z
-from training.identities import IdentitySet, Repetitions, hashed, is_among, loaded, saved
+from training.identities import Hashes, IdentitySet, Repetitions, hashed, is_among, loaded, saved
 from training.quality_text import as_text
 from training.snapshot_files import EVENTS, PRODUCTS
 
@@ -62,7 +62,7 @@ def report(
     events: Sequence[Event],
     limits: Limits | None = None,
     version: str = "v",
-) -> tuple[Report, dict[str, np.ndarray]]:  # type: ignore[type-arg]
+) -> tuple[Report, dict[str, Hashes]]:
     of_products = product_profile(scratch / version, products)
     of_events = event_profile(scratch / version, of_products, events)
     newest = NOON - timedelta(days=min(event[4] for event in events))

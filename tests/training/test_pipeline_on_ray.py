@@ -25,7 +25,9 @@ class TestPipeline:
         for statement in (MANY, EVENTS, USERS):
             fetch(statement)
         config = tmp_path / "pipeline.yaml"
-        config.write_text("collaborative: {factors: 4, iterations: 2, cpus: 1}\nembeddings: {checked: 20, threads: 1}\n")
+        config.write_text(
+            "collaborative: {factors: 4, iterations: 2, cpus: 1}\nembeddings: {checked: 20, threads: 1}\n"
+        )
         with training_cluster(cpus=2, store_bytes=100_000_000) as cluster:
             environment = cluster.environment | {
                 "SHORTLIST_DATABASE_URL": database_url,
