@@ -14,6 +14,8 @@ from cluster.ray_api import RayApi
 
 # Each is a module of training/; in this order, because the later ones take longer.
 JOBS = ("popularity", "collaborative", "embeddings")
+# Run only when named: without clicks on answers there is nothing to learn from.
+WHEN_ASKED = ("weights",)
 ENDED = {"SUCCEEDED", "FAILED", "STOPPED"}
 POLL_S = 0.5
 SHOWN_LINES = 30
@@ -39,7 +41,7 @@ def train(api: RayApi, job: str, *, follow: Callable[[str], None]) -> TrainingRe
 
     Args:
         api: The training cluster; the project is on its PYTHONPATH.
-        job: One of `JOBS`.
+        job: One of `JOBS` or `WHEN_ASKED`.
         follow: Called with each line that the job prints.
 
     Raises:

@@ -11,19 +11,24 @@ from cluster.commands.options import Address, AsJson, StateDir, stack_at
 from cluster.console import Output
 from cluster.errors import UsageError
 from cluster.ray_api import RayApi, token_from_environment
-from cluster.training_run import JOBS, TrainingResult
+from cluster.training_run import JOBS, WHEN_ASKED, TrainingResult
 from cluster.training_run import train as train_one
 
-Jobs = Annotated[list[str] | None, typer.Argument(help=f"Any of {', '.join(JOBS)} [default: all, in this order].")]
+KNOWN = (*JOBS, *WHEN_ASKED)
+
+Jobs = Annotated[
+    list[str] | None,
+    typer.Argument(help=f"Any of {', '.join(KNOWN)} [default: the first three, in this order]."),
+]
 
 
 def train(jobs: Jobs = None, state_dir: StateDir = None, address: Address = None, as_json: AsJson = False) -> None:
     """Submit training jobs as Ray jobs, follow them, and show the version and metrics of what each published."""
     output = Output(as_json=as_json)
     chosen = tuple(jobs or JOBS)
-    unknown = set(chosen) - set(JOBS)
+    unknown = set(chosen) - set(KNOWN)
     if unknown:
-        raise UsageError(f"No such training job: {', '.join(sorted(unknown))}. There are {', '.join(JOBS)}.")
+        raise UsageError(f"No such training job: {', '.join(sorted(unknown))}. There are {', '.join(KNOWN)}.")
     api = RayApi(address, token_from_environment()) if address else stack_at(state_dir, output).training()
     results = train_with_progress(output, api, chosen)
     output.answer(
