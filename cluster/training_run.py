@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +36,9 @@ class TrainingResult:
     result: dict[str, Any]
 
 
-def train(api: RayApi, job: str, *, follow: Callable[[str], None]) -> TrainingResult:
+def train(
+    api: RayApi, job: str, *, follow: Callable[[str], None], arguments: Sequence[str] = ()
+) -> TrainingResult:
     """
     Run ``python -m training.<job>`` on the cluster and return what it printed last.
 
@@ -43,12 +46,13 @@ def train(api: RayApi, job: str, *, follow: Callable[[str], None]) -> TrainingRe
         api: The training cluster; the project is on its PYTHONPATH.
         job: One of `JOBS` or `WHEN_ASKED`.
         follow: Called with each line that the job prints.
+        arguments: Flags of the job.
 
     Raises:
         TrainingFailed: the job failed; the message holds the end of its log.
     """
     began = time.monotonic()
-    submission = api.submit(f"python -m training.{job}", runtime_env={}, metadata={"shortlist_job": job})
+    submission = api.submit(shlex.join(["python", "-m", f"training.{job}", *arguments]), runtime_env={}, metadata={"shortlist_job": job})
     shown = 0
     try:
         while True:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ranking.config import FEATURES, RankingConfig
@@ -149,23 +147,6 @@ class LoggedAnswers:
             features={name: columns[name].to_numpy(zero_copy_only=False) for name in FEATURES},
             clicked=columns["clicked"].to_numpy(zero_copy_only=False),
         )
-
-    @classmethod
-    def read(cls, path: Path) -> LoggedAnswers:
-        """
-        Return the answers of a parquet file with `COLUMNS`.
-
-        Raises:
-            WrongLog: it cannot be read, or is not such a file.
-        """
-        try:
-            table = pq.read_table(path)
-        except (OSError, pa.ArrowException) as error:
-            raise WrongLog(f"{path} cannot be read as parquet: {error}") from error
-        try:
-            return cls.of_table(table)
-        except WrongLog as error:
-            raise WrongLog(f"{path}: {error}") from error
 
 
 def _checked(table: pa.Table) -> pa.Table:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyarrow import compute
 
 from evaluation.logged_answers import COLUMNS, LoggedAnswers, WrongLog
 from storage.settings import StorageSettings
@@ -38,7 +39,7 @@ async def followed_up(settings: StorageSettings, events: Sequence[str], *, days:
         table = await arrow_table(
             connection, QUERIES["answers_followed_up"], list(events), days, hours, columns=columns
         )
-    clicked = pa.compute.equal(table["clicked"], "t")
+    clicked = compute.equal(table["clicked"], "t")
     return table.set_column(table.column_names.index("clicked"), "clicked", clicked)
 
 
@@ -49,15 +50,14 @@ def read_answers(
     Return the answers of the parquet file at *path*, else of the database that the environment names.
 
     Raises:
-        WrongInput: the file is not a log of answers.
+        WrongInput: the file cannot be read.
         NothingToTrainOn: no answer was followed up.
     """
     if path is not None:
         try:
-            LoggedAnswers.read(path)
-        except WrongLog as error:
-            raise WrongInput(str(error)) from error
-        table = pq.read_table(path)
+            table = pq.read_table(path)
+        except (OSError, pa.ArrowException) as error:
+            raise WrongInput(f"{path} cannot be read as parquet: {error}") from error
     else:
         table = asyncio.run(followed_up(StorageSettings.from_environment(), events, days=days, hours=hours))
     if not table.num_rows:
@@ -66,3 +66,16 @@ def read_answers(
             f"product, of type {', '.join(events)}; answers themselves are logged without being asked for."
         )
     return table
+
+
+def answers_of(table: pa.Table) -> LoggedAnswers:
+    """
+    Return the answers of *table*.
+
+    Raises:
+        WrongInput: it is not a log of answers.
+    """
+    try:
+        return LoggedAnswers.of_table(table)
+    except WrongLog as error:
+        raise WrongInput(f"The log of answers cannot be used: {error}") from error

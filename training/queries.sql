@@ -150,7 +150,7 @@ from followed
 join impressions using (request_id, shown_at)
 cross join lateral (
     select product_id, rank, impressions.features -> (place::integer - 1) as features
-    from unnest(impressions.product_ids, impressions.ranks) with ordinality as row (product_id, rank, place)
+    from unnest(impressions.product_ids, impressions.ranks) with ordinality as placed (product_id, rank, place)
 ) as shown
 left join products on products.id = shown.product_id
 where jsonb_array_length(impressions.features) = cardinality(impressions.product_ids)

@@ -25,7 +25,7 @@ from evaluation.logged_answers import LoggedAnswers
 from evaluation.replay import CAVEATS, Compared, compare_parts
 from evaluation.replayed_cf import cf_by, unseen_by
 from ranking.config import RankingConfig
-from training.answer_log import DAYS, EVENTS, FOLLOWING_HOURS, read_answers
+from training.answer_log import DAYS, EVENTS, FOLLOWING_HOURS, answers_of, read_answers
 from training.arguments import run_job, store_at, whole
 from training.errors import NothingToTrainOn, WrongInput
 from training.ranking_file import DEFAULT_SERVE_FILE, ranking_config
@@ -160,7 +160,7 @@ def run(flags: argparse.Namespace) -> None:
         _save(table, flags.save)
     print(f"replaying {table.num_rows:,} hits", file=sys.stderr, flush=True)
     replayed = replay(
-        LoggedAnswers.of_table(table),
+        answers_of(table),
         (rankings[0], rankings[1]),
         store=store_at(flags.root) if flags.cf else None,
         position_bias=flags.position_bias,

@@ -19,7 +19,7 @@ from evaluation.holdout import after_a_time
 from evaluation.logged_answers import LoggedAnswers
 from evaluation.replay import clicked_categories, compare, in_category
 from ranking.config import RankingConfig
-from training.answer_log import DAYS, EVENTS, FOLLOWING_HOURS, read_answers
+from training.answer_log import DAYS, EVENTS, FOLLOWING_HOURS, answers_of, read_answers
 from training.arguments import positive, run_job, share, whole
 from training.config_file import parsed_flags
 from training.errors import NothingToTrainOn
@@ -100,7 +100,7 @@ def train(flags: argparse.Namespace) -> None:
     say(f"weights: present ones {present.version} of {flags.serve_file}")
     events = tuple(each.strip() for each in flags.events.split(",") if each.strip())
     table = read_answers(flags.answers, events, days=flags.days, hours=flags.following_hours)
-    answers = LoggedAnswers.of_table(table)
+    answers = answers_of(table)
     watch.lap("read")
     say(f"{len(answers):,} answers with {int(answers.clicked.sum()):,} clicks among {len(answers.clicked):,} hits")
     report = fit_weights(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Annotated
 
 import typer
@@ -29,8 +30,16 @@ def train(jobs: Jobs = None, state_dir: StateDir = None, address: Address = None
     unknown = set(chosen) - set(KNOWN)
     if unknown:
         raise UsageError(f"No such training job: {', '.join(sorted(unknown))}. There are {', '.join(KNOWN)}.")
-    api = RayApi(address, token_from_environment()) if address else stack_at(state_dir, output).training()
-    results = train_with_progress(output, api, chosen)
+    arguments: dict[str, list[str]] = {}
+    if address:
+        api = RayApi(address, token_from_environment())
+    else:
+        stack = stack_at(state_dir, output)
+        api = stack.training()
+        if stack.state.serve_config.exists():
+            # The weights in use are those that were deployed last.
+            arguments["weights"] = [f"--serve-file={stack.state.serve_config}"]
+    results = train_with_progress(output, api, chosen, arguments)
     output.answer(
         {
             "jobs": [
@@ -41,16 +50,21 @@ def train(jobs: Jobs = None, state_dir: StateDir = None, address: Address = None
     )
 
 
-def train_with_progress(output: Output, api: RayApi, jobs: Sequence[str]) -> list[TrainingResult]:
-    """Run *jobs* one after the other, show what they print, and return their results."""
+def train_with_progress(
+    output: Output, api: RayApi, jobs: Sequence[str], arguments: Mapping[str, Sequence[str]] = MappingProxyType({})
+) -> list[TrainingResult]:
+    """Run *jobs* one after the other, each with its *arguments*, show what they print, and return their results."""
     results = []
     for job in jobs:
         with output.step(f"train {job}") as progress:
-            result = train_one(api, job, follow=progress.say)
+            result = train_one(api, job, follow=progress.say, arguments=arguments.get(job, ()))
         metrics = result.result.get("metrics") or {}
         described = ", ".join(
             f"{name} {value:.4f}" if isinstance(value, float) else f"{name} {value}" for name, value in metrics.items()
         )
         output.tell(f"  {result.result.get('kind', job)} {result.result.get('version', '?')}  {described}")
+        for line in (result.result.get(name) for name in ("why", "path")):
+            if line:
+                output.tell(f"  {line}")
         results.append(result)
     return results

@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow.parquet as pq
+
 from cluster.state_directory import project_root
 from evaluation.logged_answers import LoggedAnswers
 from ranking.config import RankingConfig
@@ -53,7 +55,7 @@ class TestReplayCommand:
         assert document["first"]["weights"] == RankingConfig().version
         assert document["parts"][0]["clicks"] == 400
         assert document["parts"][0]["weighted"]["ndcg_at_10"]["difference"]["low"] > 0
-        assert len(LoggedAnswers.read(tmp_path / "log.parquet")) == 400
+        assert len(LoggedAnswers.of_table(pq.read_table(tmp_path / "log.parquet"))) == 400
         again = replay(tmp_path, *files, f"--answers={tmp_path}/log.parquet", "--json")
         assert json.loads(again.stdout) == document
         table = replay(tmp_path, *files, f"--answers={tmp_path}/log.parquet").stdout

@@ -15,7 +15,7 @@ from storage.settings import StorageSettings
 from tests.evaluation.made_up_answers import as_table, clicked_answers
 from tests.training.answer_rows import log_answers
 from tests.training.conftest import NOON, Fetch
-from training.answer_log import EVENTS, followed_up, read_answers
+from training.answer_log import EVENTS, answers_of, followed_up, read_answers
 from training.errors import NothingToTrainOn, WrongInput
 
 FEATURES = {"search": 0.5, "cf": None, "popularity": 0.25, "freshness": 1.0}
@@ -168,7 +168,12 @@ class TestReadAnswers:
         path = tmp_path / "log.parquet"
         pq.write_table(pa.table({"a": [1]}), path)
         with pytest.raises(WrongInput, match="column request_id, shown_at"):
-            read_answers(path)
+            answers_of(read_answers(path))
+
+    def test_a_file_that_is_not_parquet_is_named(self, tmp_path: Path) -> None:
+        (tmp_path / "log").write_text("not parquet")
+        with pytest.raises(WrongInput, match="log cannot be read as parquet"):
+            read_answers(tmp_path / "log")
 
     def test_an_empty_log_is_refused(self, tmp_path: Path) -> None:
         path = tmp_path / "log.parquet"
