@@ -36,9 +36,7 @@ class TrainingResult:
     result: dict[str, Any]
 
 
-def train(
-    api: RayApi, job: str, *, follow: Callable[[str], None], arguments: Sequence[str] = ()
-) -> TrainingResult:
+def train(api: RayApi, job: str, *, follow: Callable[[str], None], arguments: Sequence[str] = ()) -> TrainingResult:
     """
     Run ``python -m training.<job>`` on the cluster and return what it printed last.
 
@@ -52,7 +50,9 @@ def train(
         TrainingFailed: the job failed; the message holds the end of its log.
     """
     began = time.monotonic()
-    submission = api.submit(shlex.join(["python", "-m", f"training.{job}", *arguments]), runtime_env={}, metadata={"shortlist_job": job})
+    submission = api.submit(
+        shlex.join(["python", "-m", f"training.{job}", *arguments]), runtime_env={}, metadata={"shortlist_job": job}
+    )
     shown = 0
     try:
         while True:

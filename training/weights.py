@@ -59,8 +59,8 @@ def fit_weights(
     clicks, held_out = int(learned.clicked.sum()), int(judged.clicked.sum())
     if clicks < least_clicks or held_out < LEAST_HELD_OUT:
         raise NothingToTrainOn(
-            f"{clicks} clicks in the older answers and {held_out} in the newer ones are too few: at least {least_clicks} "
-            f"(--least-clicks) and {LEAST_HELD_OUT} are needed. Wait for more, or look further back (--days)"
+            f"{clicks} clicks in the older answers and {held_out} in the newer ones are too few: {least_clicks} "
+            f"(--least-clicks) and {LEAST_HELD_OUT} are needed at least. Wait for more, or look further back (--days)"
         )
     categories = sorted(clicked_categories(learned, least=least_clicks))
     before = fit_click_model(learned, present, fixed=True)

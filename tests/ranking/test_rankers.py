@@ -139,7 +139,9 @@ class TestWeightedRanker:
         one = RankingConfig(category_weights={"wine": wine, "cheese": cheese})
         other = RankingConfig(category_weights={"cheese": cheese, "wine": wine})
         assert one.version == other.version
-        assert len({one.version, RankingConfig().version, RankingConfig(category_weights={"wine": cheese}).version}) == 3
+        assert (
+            len({one.version, RankingConfig().version, RankingConfig(category_weights={"wine": cheese}).version}) == 3
+        )
 
     def test_weights_that_weigh_nothing_are_refused(self) -> None:
         with pytest.raises(ValueError, match="at least one weight"):
