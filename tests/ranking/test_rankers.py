@@ -118,7 +118,7 @@ class TestWeightedRanker:
             categories=["cheese", "wine", None],
         )
         hits = ranker.rank(RankRequest(shown, explain=True)).hits
-        assert [(hit.product_id, hit.score) for hit in hits] == [("b", 1.0), ("a", 0.666667), ("c", 0.666667)]
+        assert [(hit.product_id, hit.score) for hit in hits] == [("b", 1.0), ("a", 0.666666), ("c", 0.666666)]
         assert [hit.explanation.weights["search"] for hit in hits if hit.explanation] == [0.0, 0.666667, 0.666667]
 
     def test_the_categories_of_what_the_rules_keep_decide(self) -> None:
