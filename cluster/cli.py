@@ -18,6 +18,7 @@ from cluster.commands.maintain import maintain
 from cluster.commands.migrate import migrate
 from cluster.commands.promote import promote
 from cluster.commands.psql import psql
+from cluster.commands.replay import replay
 from cluster.commands.status import status
 from cluster.commands.train import train
 from cluster.commands.up import up
@@ -41,7 +42,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, up, down, status, migrate, train, deploy, promote, maintain, psql):
+for command in (demo, up, down, status, migrate, train, deploy, promote, maintain, replay, psql):
     app.command()(command)
 app.add_typer(load, name="load")
 app.add_typer(cache, name="cache")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,8 @@ from cluster.ray_api import RayApi
 
 # Each is a module of training/; in this order, because the later ones take longer.
 JOBS = ("popularity", "collaborative", "embeddings")
-BY_NAME_ONLY = ("snapshot", "pipeline")
+# Run only when named. Without clicks on answers there is nothing for `weights` to learn from.
+BY_NAME_ONLY = ("snapshot", "weights", "pipeline")
 ENDED = {"SUCCEEDED", "FAILED", "STOPPED"}
 POLL_S = 0.5
 SHOWN_LINES = 30
@@ -34,7 +36,7 @@ class TrainingResult:
     result: dict[str, Any]
 
 
-def train(api: RayApi, job: str, *, follow: Callable[[str], None]) -> TrainingResult:
+def train(api: RayApi, job: str, *, follow: Callable[[str], None], arguments: Sequence[str] = ()) -> TrainingResult:
     """
     Run ``python -m training.<job>`` on the cluster and return what it printed last.
 
@@ -42,12 +44,15 @@ def train(api: RayApi, job: str, *, follow: Callable[[str], None]) -> TrainingRe
         api: The training cluster; the project is on its PYTHONPATH.
         job: One of `JOBS` or `BY_NAME_ONLY`.
         follow: Called with each line that the job prints.
+        arguments: Flags of the job.
 
     Raises:
         TrainingFailed: the job failed; the message holds the end of its log.
     """
     began = time.monotonic()
-    submission = api.submit(f"python -m training.{job}", runtime_env={}, metadata={"shortlist_job": job})
+    submission = api.submit(
+        shlex.join(["python", "-m", f"training.{job}", *arguments]), runtime_env={}, metadata={"shortlist_job": job}
+    )
     shown = 0
     try:
         while True:

@@ -68,6 +68,7 @@ class Candidates:
         in_stock: Shape (n,).
         hidden: Shape (n,); products the shop does not want shown.
         placings: For each retriever that took part, where it placed the candidates.
+        categories: Length n, None where a product has none or it is not known; or empty, where that is so of all.
     """
 
     product_ids: list[str]
@@ -77,6 +78,7 @@ class Candidates:
     in_stock: BoolArray
     hidden: BoolArray
     placings: dict[RetrieverName, Placing] = field(default_factory=dict)
+    categories: list[str | None] = field(default_factory=list)
 
     def __len__(self) -> int:
         """The number of candidates."""
@@ -95,6 +97,9 @@ class Candidates:
                 name: Placing(ranks=placing.ranks[keep], scores=placing.scores[keep])
                 for name, placing in self.placings.items()
             },
+            categories=[each for each, kept in zip(self.categories, keep, strict=True) if kept]
+            if self.categories
+            else [],
         )
 
 

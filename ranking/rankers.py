@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from contracts.candidates import Candidates, FloatArray, IntArray, RetrieverName
 from contracts.ranked import Explanation, RankedHit, RankedPage, RankRequest
-from ranking.config import FEATURES, RankingConfig
+from ranking.config import RankingConfig
 from ranking.features import affinity, collaborative, freshness
 from ranking.rules import ExcludedRule, HiddenRule, OutOfStockRule, Rule, apply_rules
 from ranking.scoring import MICROS, score
@@ -36,7 +36,7 @@ class FactorVersion:
 @dataclass(frozen=True, slots=True)
 class WeightedRanker:
     """
-    The ranker of the graph: a weighted mean of search, cf, popularity and freshness.
+    The ranker of the graph: a mean of search, cf, popularity and freshness, weighted by the product's category.
 
     Attributes:
         config: Weights, half-life and rules.
@@ -62,7 +62,7 @@ class WeightedRanker:
             request,
             kept,
             features,
-            weights={name: self.config.weights.of(name) for name in FEATURES},
+            weights=self.config.weights_of(kept.categories),
             removed={name: len(product_ids) for name, product_ids in outcome.removed.items()},
             weights_version=self.config.version,
             cf_version=matched.version
@@ -116,7 +116,7 @@ def _page(
     kept: Candidates,
     features: dict[str, FloatArray],
     *,
-    weights: Mapping[str, float],
+    weights: Mapping[str, float | FloatArray],
     removed: dict[str, int],
     weights_version: str,
     cf_version: str | None,

@@ -29,7 +29,7 @@ class Scores:
     effective_weights: dict[str, FloatArray]
 
 
-def score(features: Mapping[str, FloatArray], weights: Mapping[str, float]) -> Scores:
+def score(features: Mapping[str, FloatArray], weights: Mapping[str, float | FloatArray]) -> Scores:
     """
     Return the weighted mean of the features each candidate has.
 
@@ -38,7 +38,8 @@ def score(features: Mapping[str, FloatArray], weights: Mapping[str, float]) -> S
 
     Args:
         features: Name to values in [0, 1], shape (n,); NaN where absent. All of one length.
-        weights: Name to weight, at least 0; a feature without one weighs nothing.
+        weights: Name to weight, at least 0; one for all, or one a candidate, shape (n,). A feature without one weighs
+            nothing.
 
     Returns:
         Scores in input order.

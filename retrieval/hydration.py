@@ -259,4 +259,5 @@ def _with_features(
         in_stock=np.array([row.in_stock for row in rows], dtype=np.bool_),
         hidden=np.array([row.hidden for row in rows], dtype=np.bool_),
         placings=bare.placings,
+        categories=[row.category for row in rows],
     )

@@ -82,6 +82,7 @@ async def remembered(
         in_stock=in_stock,
         hidden=np.zeros(len(fused.product_ids), dtype=np.bool_),
         placings=fused.placings,
+        categories=[features[each].category if each in features else None for each in fused.product_ids],
     )
     return Remembered(candidates.only(keep), epoch)
 

@@ -140,3 +140,54 @@ select
 from events
 where occurred_at >= $1::timestamptz and occurred_at < $2::timestamptz
 order by occurred_at, id;
+
+-- name: answers_followed_up
+-- $1 event types, $2 days before the newest event with a request id, $3 hours within which an event follows an answer.
+-- One row for each product that an answer showed, of the answers that an event followed: what evaluation.logged_answers
+-- calls COLUMNS. An event belongs to the latest answer of its request id that showed its product to its user, or to
+-- nobody, before it; a minute is forgiven between the clocks. Answers of which not every feature is known are left out.
+with bound as (
+    select max(occurred_at) - make_interval(days => $2::integer) as since
+    from events
+    where request_id is not null and occurred_at <= now() + interval '1 minute'
+), followed as (
+    select answer.request_id, answer.shown_at, array_agg(distinct events.product_id) as clicked
+    from bound
+    join events on events.occurred_at >= bound.since
+    cross join lateral (
+        select request_id, shown_at
+        from impressions
+        where impressions.request_id = events.request_id
+            and events.product_id = any (impressions.product_ids)
+            and (impressions.user_id is null or impressions.user_id = events.user_id)
+            and impressions.shown_at between events.occurred_at - make_interval(hours => $3::integer)
+                and events.occurred_at + interval '1 minute'
+        order by shown_at desc
+        limit 1
+    ) as answer
+    where events.request_id is not null and events.type = any ($1::text[])
+    group by answer.request_id, answer.shown_at
+)
+select
+    impressions.request_id,
+    extract(epoch from impressions.shown_at)::double precision as shown_at,
+    impressions.kind,
+    impressions.user_id,
+    shown.product_id,
+    shown.rank::bigint as rank,
+    products.category,
+    (shown.features ->> 'search')::double precision as search,
+    (shown.features ->> 'cf')::double precision as cf,
+    (shown.features ->> 'popularity')::double precision as popularity,
+    (shown.features ->> 'freshness')::double precision as freshness,
+    shown.product_id = any (followed.clicked) as clicked
+from followed
+join impressions using (request_id, shown_at)
+cross join lateral (
+    select product_id, rank, impressions.features -> (place::integer - 1) as features
+    from unnest(impressions.product_ids, impressions.ranks) with ordinality as placed (product_id, rank, place)
+) as shown
+left join products on products.id = shown.product_id
+where jsonb_array_length(impressions.features) = cardinality(impressions.product_ids)
+    and impressions.features -> 0 ?& array['search', 'cf', 'popularity', 'freshness']
+order by impressions.shown_at, impressions.request_id, shown.rank;

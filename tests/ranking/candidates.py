@@ -18,6 +18,7 @@ def candidates(
     out_of_stock: frozenset[str] = frozenset(),
     hidden: frozenset[str] = frozenset(),
     placings: dict[str, Placing] | None = None,
+    categories: Sequence[str | None] = (),
 ) -> Candidates:
     size = len(product_ids)
     absent = [np.nan] * size
@@ -29,4 +30,5 @@ def candidates(
         in_stock=np.array([product_id not in out_of_stock for product_id in product_ids], dtype=np.bool_),
         hidden=np.array([product_id in hidden for product_id in product_ids], dtype=np.bool_),
         placings=placings or {},  # type: ignore[arg-type]  # retriever names are literals
+        categories=list(categories),
     )

@@ -108,6 +108,41 @@ class TestWeightedRanker:
         assert changed.version != RankingConfig().version
         assert RankingConfig().version == RankingConfig(weights=Weights()).version
 
+    def test_products_of_a_category_are_weighed_by_its_weights(self) -> None:
+        by_popularity = Weights(search=0, cf=0, popularity=1, freshness=0)
+        ranker = WeightedRanker(RankingConfig(category_weights={"wine": by_popularity}))
+        shown = candidates(
+            ["a", "b", "c"],
+            search=[0.5, 0.5, 0.5],
+            popularity=[1.0, 1.0, 1.0],
+            categories=["cheese", "wine", None],
+        )
+        hits = ranker.rank(RankRequest(shown, explain=True)).hits
+        assert [(hit.product_id, hit.score) for hit in hits] == [("b", 1.0), ("a", 0.666666), ("c", 0.666666)]
+        assert [hit.explanation.weights["search"] for hit in hits if hit.explanation] == [0.0, 0.666667, 0.666667]
+
+    def test_the_categories_of_what_the_rules_keep_decide(self) -> None:
+        by_popularity = Weights(search=0, cf=0, popularity=1, freshness=0)
+        ranker = WeightedRanker(RankingConfig(category_weights={"wine": by_popularity}))
+        shown = candidates(
+            ["a", "b"], popularity=[0.25, 0.5], search=[1.0, 1.0], categories=["cheese", "wine"], hidden=frozenset("a")
+        )
+        assert [(hit.product_id, hit.score) for hit in ranker.rank(RankRequest(shown)).hits] == [("b", 0.5)]
+
+    def test_where_no_category_is_known_the_weights_of_all_count(self) -> None:
+        ranker = WeightedRanker(RankingConfig(category_weights={"wine": Weights(search=0)}))
+        shown = candidates(["a"], search=[1.0], popularity=[0.5])
+        assert ranker.rank(RankRequest(shown)).hits[0].score == WeightedRanker().rank(RankRequest(shown)).hits[0].score
+
+    def test_weights_of_a_category_are_part_of_the_version_whatever_their_order(self) -> None:
+        wine, cheese = Weights(search=0.1), Weights(cf=0.9)
+        one = RankingConfig(category_weights={"wine": wine, "cheese": cheese})
+        other = RankingConfig(category_weights={"cheese": cheese, "wine": wine})
+        assert one.version == other.version
+        assert (
+            len({one.version, RankingConfig().version, RankingConfig(category_weights={"wine": cheese}).version}) == 3
+        )
+
     def test_weights_that_weigh_nothing_are_refused(self) -> None:
         with pytest.raises(ValueError, match="at least one weight"):
             Weights(search=0, cf=0, popularity=0, freshness=0)

@@ -61,6 +61,8 @@ def features(candidates: Candidates) -> dict[str, tuple[float, float, bool, bool
 
 AS_WRITTEN = {"p1": (0.2, 10.0, True, False), "p2": (0.9, 9.0, True, False), "p4": (0.5, 7.0, False, False)}
 
+CATEGORIES = ["Drinks", "Drinks", "Films"]
+
 
 class TestCandidates:
     async def test_features_are_the_same_from_the_database_and_from_the_cache(
@@ -72,6 +74,7 @@ class TestCandidates:
         statements.clear()
         second = await hydrated(hydrator, known)
         assert features(first.candidates) == features(second.candidates) == AS_WRITTEN
+        assert first.candidates.categories == second.candidates.categories == CATEGORIES
         assert (first.from_cache, second.from_cache) == (False, True)
         # "gone" has no revision anybody knows, so it is looked for each time.
         assert statements == ["catalogue_position", "product_features"]

@@ -167,7 +167,7 @@ class TestSearch:
         assert set(retrieval.candidates.product_ids) == set(healthy.candidates.product_ids) == {
             "p1", "p2", "p3", "p4", "p5"
         }  # fmt: skip
-        for name in ("popularity", "age_days", "in_stock"):
+        for name in ("popularity", "age_days", "in_stock", "categories"):
             before = dict(zip(healthy.candidates.product_ids, getattr(healthy.candidates, name), strict=True))
             after = dict(zip(retrieval.candidates.product_ids, getattr(retrieval.candidates, name), strict=True))
             np.testing.assert_equal(after, before)
