@@ -16,7 +16,7 @@ from contracts.requests import ReadRequest
 from contracts.stages import Stage
 from contracts.versions import Versions
 from retrieval.epoch import Epoch
-from retrieval.fusion import fuse
+from retrieval.fusion import Fusing
 from retrieval.hydration import Hydrated, Hydrator, without_features
 from retrieval.reads import one_database, read_freshness, read_stage
 from retrieval.remembered import Remembered
@@ -78,7 +78,7 @@ async def assemble(
     deadline: Deadline,
     *,
     hydrator: Hydrator,
-    rrf_k: int,
+    fusing: Fusing,
 ) -> Retrieval:
     """
     Return *found* as one retrieval, its candidates hydrated within *deadline*.
@@ -87,7 +87,7 @@ async def assemble(
     nothing either they stay as retrieved; but if the request has filters, none stays, since none can be shown to pass
     them.
     """
-    fused = fuse(found.lists, k=rrf_k)
+    fused = fusing(found.lists)
     revisions = _revisions(found.lists)
     reading = hydrator.candidates(
         fused,

@@ -21,7 +21,8 @@ class RetrievalConfig(BaseModel):
         collaborative_limit: Most candidates by predicted preference.
         similar_limit: Most candidates like given products.
         popular_limit: Most candidates by popularity; more than the others, since a user may own many of them.
-        rrf_k: How slowly a lower rank loses weight in fusion.
+        keyword_weight: Share of relevance by words in that of a search by words and meaning; the rest is by meaning.
+        rrf_k: How slowly a lower rank loses weight where products like given ones are found in several ways.
         feed_period_s: Seconds between two readings of the products' changes.
     """
 
@@ -34,5 +35,6 @@ class RetrievalConfig(BaseModel):
     collaborative_limit: Limit = 200
     similar_limit: Limit = 200
     popular_limit: Limit = 500
+    keyword_weight: Annotated[float, Field(gt=0, lt=1)] = 0.4
     rrf_k: Annotated[int, Field(ge=0, le=1000)] = 60
     feed_period_s: Annotated[float, Field(gt=0, le=60)] = 0.5

@@ -62,7 +62,6 @@ class SearchRetrieval:
         )
         self.threads = self._semantic.threads
         self._hydrator = Hydrator(database, cache, catalogue=self._catalogue)
-        self._config = config
 
     async def retrieve(self, request: SearchRequest, *, timeout_s: float) -> Retrieval:
         """
@@ -72,7 +71,7 @@ class SearchRetrieval:
         """
         deadline = Deadline.in_seconds(timeout_s)
         found = await self._candidates(request, deadline)
-        return await assemble(found, request, deadline, hydrator=self._hydrator, rrf_k=self._config.rrf_k)
+        return await assemble(found, request, deadline, hydrator=self._hydrator, fusing=self._keyword.fusing)
 
     async def _candidates(self, request: SearchRequest, deadline: Deadline) -> Found:
         found = Found(relevance=True, index=self._catalogue.loaded)

@@ -57,7 +57,7 @@ class SemanticRetriever:
         """
         Return the products nearest to the query that pass the request's filters, best first, and what was looked at.
 
-        The score is the cosine in [-1, 1]; products below the least cosine are left out.
+        The score is the cosine in [-1, 1], the relevance the same from 0; products below the least cosine are left out.
 
         Raises:
             ArtifactMissing: no embeddings artifact is active.
@@ -85,13 +85,15 @@ class SemanticRetriever:
         found = look.embeddings.nearest(vector, limit, keep=look.keep)
         close = [(product_id, cosine) for product_id, cosine in found if cosine >= self._min_cosine]
         product_ids = [product_id for product_id, _ in close]
+        cosines = np.array([cosine for _, cosine in close], dtype=np.float64)
         retrieved = Retrieved(
             retriever="semantic",
             product_ids=product_ids,
-            scores=np.array([cosine for _, cosine in close], dtype=np.float64),
+            scores=cosines,
             truncated=len(close) == len(found) and len(found) == limit,
             source="faiss",
             revisions=look.revisions(product_ids),
+            relevance=np.clip(cosines, 0.0, 1.0),
         )
         return retrieved, look
 

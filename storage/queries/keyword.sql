@@ -11,8 +11,8 @@ with rare as materialized (
 )
 select
     product_id,
-    round((3 + least(0.999999, 0.9 * (0.75 * ts_rank(search_vector, wish) + 0.25 * ts_rank(search_vector, wish))))
-        * 1000000) / 1000000 as score,
+    round((0.3 + least(0.999999, 0.9 * ts_rank('{0.8, 0.8, 1, 1}', search_vector, wish))) / 1.3 * 1000000) / 1000000
+        as score,
     (extract(epoch from updated_at) * 1000000)::bigint as revision
 from rare
 cross join lateral (
@@ -39,10 +39,11 @@ limit $2::integer;
 -- rarest terms, where there are more); then the rarest; then any. Each level looks at the two tiers of the popular
 -- products first and then at the rest; where at most 50 products hold the term that decides, or 3000 lie in the range of
 -- prices, at all of them at once. A step scores a thousand products at most, of the tiers the most popular ones.
--- score = level + text * (0.9 + 0.1 * popularity), where level is 3 for every term to 0 for any, and text in [0, 1) the
--- mean of ts_rank over the six rarest terms, weighted by their inverse document frequency; of products that hold every
--- term that is a quarter of it, and ts_rank of all terms together, which tells how near they stand, the rest. Rounded to
--- six decimals. popularity counts for products of the tiers, rounded to two decimals, and is 0 for others.
+-- score = (text * (0.9 + 0.1 * popularity) + level / 10) / 1.3, in [0, 1), where level is 3 for every term to 0 for any,
+-- and text in [0, 1) the mean of ts_rank over the six rarest terms, weighted by their inverse document frequency; words of
+-- titles, brands and categories weigh 1, of attributes and descriptions 0.8. So it is near the share of what the query
+-- says that the product says too. Rounded to six decimals. popularity counts for products of the tiers, rounded to two
+-- decimals, and is 0 for others.
 -- What is asked is read from a CTE, so that the plan for any values is the plan for these: a session stops planning it
 -- anew.
 with recursive asked as materialized (
@@ -176,17 +177,14 @@ with recursive asked as materialized (
     cross join lateral (
         select
             array_agg(product_id) as ids, array_agg(updated_at) as updates,
-            array_agg(steps.level + least(0.999999, (0.9 + 0.1 * popularity) * (
-                case when level = 3 then 0.75 * ts_rank(search_vector, wish) else 0 end
-                + case when level = 3 then 0.25 else 1 end * (
-                    weights[1] * ts_rank(search_vector, each_term[1])
-                    + coalesce(weights[2] * ts_rank(search_vector, each_term[2]), 0)
-                    + coalesce(weights[3] * ts_rank(search_vector, each_term[3]), 0)
-                    + coalesce(weights[4] * ts_rank(search_vector, each_term[4]), 0)
-                    + coalesce(weights[5] * ts_rank(search_vector, each_term[5]), 0)
-                    + coalesce(weights[6] * ts_rank(search_vector, each_term[6]), 0)
-                )
-            ))) as scores
+            array_agg((steps.level / 10.0 + least(0.999999, (0.9 + 0.1 * popularity) * (
+                weights[1] * ts_rank('{0.8, 0.8, 1, 1}', search_vector, each_term[1])
+                + coalesce(weights[2] * ts_rank('{0.8, 0.8, 1, 1}', search_vector, each_term[2]), 0)
+                + coalesce(weights[3] * ts_rank('{0.8, 0.8, 1, 1}', search_vector, each_term[3]), 0)
+                + coalesce(weights[4] * ts_rank('{0.8, 0.8, 1, 1}', search_vector, each_term[4]), 0)
+                + coalesce(weights[5] * ts_rank('{0.8, 0.8, 1, 1}', search_vector, each_term[5]), 0)
+                + coalesce(weights[6] * ts_rank('{0.8, 0.8, 1, 1}', search_vector, each_term[6]), 0)
+            ))) / 1.3) as scores
         from (
             (
                 select product_id, popularity, updated_at, search_vector
