@@ -33,6 +33,7 @@ class Retrieved:
         revisions: For the products whose revision (``updated_at``, microseconds since 1970) the retriever knows, that.
         relevance: Relevance to the query in [0, 1], shape (n,), by a transform that is the same for every request; None
             where there is no query.
+        elsewhere: The same relevance of products that only other retrievers found, as far as it is known.
     """
 
     retriever: RetrieverName
@@ -42,6 +43,7 @@ class Retrieved:
     source: str
     revisions: Mapping[str, int] = field(default_factory=dict)
     relevance: FloatArray | None = None
+    elsewhere: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

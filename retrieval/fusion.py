@@ -55,7 +55,7 @@ def blend(lists: Sequence[Retrieved], *, weights: Mapping[RetrieverName, float])
     """
     Return the union of *lists*, best first, by the weighted mean of their relevance.
 
-    A product that a list lacks counts there as irrelevant.
+    A product that a list lacks counts as its retriever rates it elsewhere, or as irrelevant.
 
     Args:
         lists: One a retriever, each with its relevance.
@@ -66,12 +66,12 @@ def blend(lists: Sequence[Retrieved], *, weights: Mapping[RetrieverName, float])
         on fixed scales beats reciprocal ranks, in and out of domain.
     """
     total = sum(weights[retrieved.retriever] for retrieved in lists)
-    sums: dict[str, float] = {}
+    sums = dict.fromkeys((product_id for retrieved in lists for product_id in retrieved.product_ids), 0.0)
     for retrieved in lists:
         assert retrieved.relevance is not None
-        share = weights[retrieved.retriever] / total
-        for product_id, relevance in zip(retrieved.product_ids, retrieved.relevance.tolist(), strict=True):
-            sums[product_id] = sums.get(product_id, 0.0) + share * relevance
+        rated = {**retrieved.elsewhere, **dict(zip(retrieved.product_ids, retrieved.relevance.tolist(), strict=True))}
+        for product_id in sums.keys() & rated.keys():
+            sums[product_id] += weights[retrieved.retriever] / total * rated[product_id]
     return _fused(lists, sums)
 
 
