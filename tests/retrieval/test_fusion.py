@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -85,6 +87,16 @@ class TestBlend:
         few = blend([relevant("keyword", {"a": 0.5}), relevant("semantic", {"a": 0.5})], weights=WEIGHTS)
         more = blend([relevant("keyword", {"a": 0.5, "b": 1.0}), relevant("semantic", {"a": 0.5})], weights=WEIGHTS)
         assert more.scores[more.product_ids.index("a")] == few.scores[0]
+
+    def test_what_a_list_lacks_counts_as_its_retriever_rates_it_elsewhere(self) -> None:
+        keyword = relevant("keyword", {"a": 0.5, "b": 0.5})
+        semantic = replace(relevant("semantic", {"c": 0.9}), elsewhere={"b": 0.2, "c": 0.1, "nobody's": 1.0})
+        fused = blend([keyword, semantic], weights=WEIGHTS)
+        found = dict(zip(fused.product_ids, fused.scores, strict=True))
+        expected = {"a": 0.4 * 0.5, "b": 0.4 * 0.5 + 0.6 * 0.2, "c": 0.6 * 0.9}
+        assert found == pytest.approx(expected)
+        row = fused.product_ids.index("b")
+        assert fused.placings["semantic"].ranks[row] == 0, "it was not found that way"
 
     def test_no_list_gives_no_product(self) -> None:
         assert blend([], weights=WEIGHTS).product_ids == []
