@@ -85,8 +85,9 @@ SEARCH_SETS: dict[str, Callable[[Path], SearchSet]] = {"icecat": icecat, "scifac
 
 
 def _product(product_id: object, title: str, description: object, **fields: object) -> dict[str, Any]:
-    product = {"id": str(product_id), "title": title[:_LONGEST_TITLE], **fields}
-    return product | ({"description": description} if isinstance(description, str) and description else {})
+    """A product without those fields that are empty."""
+    every = {"id": str(product_id), "title": title[:_LONGEST_TITLE], "description": description, **fields}
+    return {name: value for name, value in every.items() if value not in ("", None) and not pd.isna(value)}
 
 
 def _judgments(queries: pd.Series[str], products: pd.Series[str], ratings: pd.Series[int]) -> Judgments:

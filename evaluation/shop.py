@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -161,8 +162,10 @@ def shortlist(state_dir: Path, *arguments: str) -> dict[str, Any]:
         NotReady: it failed; what it said is above.
     """
     command = [sys.executable, "-m", "cluster.cli", *arguments, "--json", "--state-dir", str(state_dir)]
+    # Without settings that lead elsewhere.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("SHORTLIST_", "RAY_"))}
     done = subprocess.run(  # noqa: S603  our own command
-        command, stdout=subprocess.PIPE, timeout=_START_S, check=False, cwd=_ROOT, text=True
+        command, stdout=subprocess.PIPE, timeout=_START_S, check=False, cwd=_ROOT, text=True, env=environment
     )
     if done.returncode:
         raise NotReady(f"shortlist {' '.join(arguments)} ended with status {done.returncode}")
