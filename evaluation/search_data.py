@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,8 +49,8 @@ def icecat(directory: Path) -> SearchSet:
         name="icecat",
         title="Icecat",
         products=[
-            _product(row.id, row.title, row.short_description, brand=row.supplier, price=float(row.price))
-            for row in rows.itertuples()
+            _product(row, description="short_description", brand="supplier", price="price")
+            for row in rows.to_dict("records")
         ],
         queries={query: query for query in judged["query"].unique()},
         judgments=_judgments(judged["query"], judged["product_id"], judged["rating"]),
@@ -72,7 +72,7 @@ def scifact(directory: Path) -> SearchSet:
     return SearchSet(
         name="scifact",
         title="SciFact",
-        products=[_product(row.id, row.title, row.text) for row in rows.itertuples()],
+        products=[_product(row, description="text") for row in rows.to_dict("records")],
         queries={str(row.id): str(row.text) for row in asked.itertuples()},
         judgments=_judgments(judged["query-id"], judged["corpus-id"], judged["score"]),
         measures=("ndcg_at_10",),
@@ -84,10 +84,10 @@ def scifact(directory: Path) -> SearchSet:
 SEARCH_SETS: dict[str, Callable[[Path], SearchSet]] = {"icecat": icecat, "scifact": scifact}
 
 
-def _product(product_id: object, title: str, description: object, **fields: object) -> dict[str, Any]:
-    """A product without those fields that are empty."""
-    every = {"id": str(product_id), "title": title[:_LONGEST_TITLE], "description": description, **fields}
-    return {name: value for name, value in every.items() if value not in ("", None) and not pd.isna(value)}
+def _product(row: Mapping[Hashable, Any], **columns: str) -> dict[str, Any]:
+    """The product of *row*, without those fields that are empty; *columns* by field."""
+    fields = {field: row[column] for field, column in columns.items() if row[column] != "" and not pd.isna(row[column])}
+    return {"id": str(row["id"]), "title": row["title"][:_LONGEST_TITLE], **fields}
 
 
 def _judgments(queries: pd.Series[str], products: pd.Series[str], ratings: pd.Series[int]) -> Judgments:

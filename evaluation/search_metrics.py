@@ -25,8 +25,8 @@ def search_metrics(
     Return each of *measures* for each query that some product answers, float64 of shape (queries,), in [0, 1].
 
     ``ndcg_at_10`` counts what nobody judged as no answer; ``judged_ndcg_at_10`` leaves it out of the list. The gain of
-    a product is its judgment. A query for which nothing was judged above 0 has no best list and is left out; one without
-    a list scores 0.
+    a product is its judgment. A query for which nothing was judged above 0 has no best list and is left out; one
+    without a list scores 0.
 
     Args:
         lists: Products by query, best first, each once.

@@ -15,6 +15,7 @@ class RetrievalConfig(BaseModel):
     Attributes:
         keyword_limit: Most candidates by words.
         semantic_limit: Most candidates by meaning.
+        search_limit: Most candidates of a search: the most relevant of those found by words and by meaning.
         min_cosine: Least cosine between query and product for a candidate by meaning; what lies below is noise.
         filter_widening: How many times the limits by meaning, preference and likeness are looked at for a request with
             filters, while the columns that filters need are not in memory (the database is down since the start).
@@ -28,8 +29,9 @@ class RetrievalConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    keyword_limit: Limit = 200
-    semantic_limit: Limit = 100
+    keyword_limit: Limit = 500
+    semantic_limit: Limit = 200
+    search_limit: Limit = 300
     min_cosine: Annotated[float, Field(ge=-1, le=1)] = 0.3
     filter_widening: Limit = 10
     collaborative_limit: Limit = 200

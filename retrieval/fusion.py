@@ -25,6 +25,16 @@ class Fused:
     scores: FloatArray
     placings: dict[RetrieverName, Placing]
 
+    def first(self, limit: int) -> Fused:
+        """The best *limit* of them."""
+        if len(self.product_ids) <= limit:
+            return self
+        placings = {
+            name: Placing(ranks=placing.ranks[:limit], scores=placing.scores[:limit])
+            for name, placing in self.placings.items()
+        }
+        return Fused(self.product_ids[:limit], self.scores[:limit], placings)
+
 
 Fusing = Callable[[Sequence[Retrieved]], Fused]
 

@@ -45,6 +45,7 @@ class KeywordSearch:
         self._database = database
         self._keyword = KeywordRetriever(database, limit=config.keyword_limit)
         self._hydrator = Hydrator(database, cache)
+        self._limit = config.search_limit
         self.fusing = fusing(config)
 
     async def find(
@@ -77,7 +78,7 @@ class KeywordSearch:
             timeout_s: Most seconds for it.
         """
         deadline = Deadline.in_seconds(timeout_s)
-        found = Found(relevance=True)
+        found = Found(relevance=True, limit=self._limit)
         retrieved, keyword = await self.find(request, deadline, found, share=ALONE_SHARE)
         if retrieved is not None:
             found.lists, found.answered = [retrieved], True

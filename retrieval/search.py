@@ -62,6 +62,7 @@ class SearchRetrieval:
         )
         self.threads = self._semantic.threads
         self._hydrator = Hydrator(database, cache, catalogue=self._catalogue)
+        self._limit = config.search_limit
 
     async def retrieve(self, request: SearchRequest, *, timeout_s: float) -> Retrieval:
         """
@@ -74,7 +75,7 @@ class SearchRetrieval:
         return await assemble(found, request, deadline, hydrator=self._hydrator, fusing=self._keyword.fusing)
 
     async def _candidates(self, request: SearchRequest, deadline: Deadline) -> Found:
-        found = Found(relevance=True, index=self._catalogue.loaded)
+        found = Found(relevance=True, index=self._catalogue.loaded, limit=self._limit)
         keyword: Outcome = (None, not_requested("keyword"))
         semantic: Outcome = (None, not_requested("semantic"))
         if request.mode == "hybrid":
@@ -110,6 +111,9 @@ class SearchRetrieval:
             return (None, stage), Look()
         retrieved, look = result
         found.index, found.changes = look.loaded, look.position
+        if look.keep is None and request.filtered:
+            # Which of them pass, hydration finds out.
+            found.limit = None
         stage = replace(stage, source=retrieved.source)
         if missed is not None:
             return (retrieved, replace(stage, status="fallback", fallback="stale index", cause=missed)), look

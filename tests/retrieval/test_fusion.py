@@ -100,3 +100,18 @@ class TestBlend:
 
     def test_no_list_gives_no_product(self) -> None:
         assert blend([], weights=WEIGHTS).product_ids == []
+
+
+class TestFirst:
+    @given(relevances, relevances, st.integers(1, 9))
+    def test_it_is_the_beginning_of_all_there_is(
+        self, keyword: dict[str, float], semantic: dict[str, float], limit: int
+    ) -> None:
+        every = blend([relevant("keyword", keyword), relevant("semantic", semantic)], weights=WEIGHTS)
+        first = every.first(limit)
+        assert first.product_ids == every.product_ids[:limit]
+        assert first.scores.tolist() == every.scores.tolist()[:limit]
+        assert {name: placing.ranks.tolist() for name, placing in first.placings.items()} == {
+            name: placing.ranks.tolist()[:limit] for name, placing in every.placings.items()
+        }
+        assert all(len(placing.scores) == len(first.product_ids) for placing in first.placings.values())

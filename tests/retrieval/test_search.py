@@ -50,6 +50,22 @@ class TestSearchRetrieval:
         }
         assert (few.placings["semantic"].ranks > 0).sum() == 1
 
+    async def test_the_most_relevant_go_on_and_the_cut_is_told(
+        self, database: Database, embeddings: ActiveArtifact[EmbeddingIndex]
+    ) -> None:
+        every = await search(database, embeddings)
+        cut = await search(database, embeddings, RetrievalConfig(search_limit=2, min_cosine=-1))
+        assert not every.truncated
+        assert cut.truncated
+        assert cut.candidates.product_ids == every.candidates.product_ids[:2]
+
+    async def test_without_columns_a_filter_is_applied_before_the_cut(
+        self, database: Database, embeddings: ActiveArtifact[EmbeddingIndex]
+    ) -> None:
+        config = RetrievalConfig(search_limit=1, min_cosine=-1)
+        found = await search(database, embeddings, config, category="Films")
+        assert set(found.candidates.product_ids) == {"p3", "p4"}
+
     async def test_candidates_carry_their_features(
         self, database: Database, embeddings: ActiveArtifact[EmbeddingIndex]
     ) -> None:
