@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 
 
@@ -17,10 +18,11 @@ def product_text(
     """
     Return what the encoder reads of a product: title, brand, category, attributes by name, then the description.
 
-    The description comes last since the encoder cuts off what is too long. Attribute values that are not text, a
-    number or a list of those are left out; white space is collapsed.
+    The description comes last since the encoder cuts off what is too long. A brand that the title names is not said
+    again: it would weigh as much as what the product is. Attribute values that are not text, a number or a list of
+    those are left out; white space is collapsed.
     """
-    parts = [title, brand, category]
+    parts = [title, None if brand and _names(title, brand) else brand, category]
     parts += [f"{name}: {value}" for name, value in sorted(_readable(attributes or {}).items())]
     parts.append(description)
     return ". ".join(text for text in (" ".join(part.split()) for part in parts if part) if text)
@@ -29,6 +31,11 @@ def product_text(
 def text_digest(text: str) -> bytes:
     """Return the first 16 bytes of the SHA-256 of *text* in UTF-8: equal digests, equal texts, equal vectors."""
     return hashlib.sha256(text.encode()).digest()[:16]
+
+
+def _names(title: str, brand: str) -> bool:
+    """Whether the words of *brand* stand in *title*."""
+    return re.search(rf"(?<!\w){re.escape(brand.strip())}(?!\w)", title, re.IGNORECASE) is not None
 
 
 def _readable(attributes: Mapping[str, object]) -> dict[str, str]:

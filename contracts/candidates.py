@@ -27,10 +27,13 @@ class Retrieved:
     Attributes:
         retriever: Who found them.
         product_ids: Best first, each once.
-        scores: float64, shape (n,), in the retriever's own unit (``ts_rank``, ``cosine``, ``dot``, ``popularity``).
+        scores: float64, shape (n,), in the retriever's own unit (``relevance``, ``cosine``, ``dot``, ``popularity``).
         truncated: Whether more products matched than were returned.
         source: Where they came from.
         revisions: For the products whose revision (``updated_at``, microseconds since 1970) the retriever knows, that.
+        relevance: Relevance to the query in [0, 1], shape (n,), by a transform that is the same for every request; None
+            where there is no query.
+        elsewhere: The same relevance of products that only other retrievers found, as far as it is known.
     """
 
     retriever: RetrieverName
@@ -39,6 +42,8 @@ class Retrieved:
     truncated: bool
     source: str
     revisions: Mapping[str, int] = field(default_factory=dict)
+    relevance: FloatArray | None = None
+    elsewhere: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,11 +80,11 @@ def _section(comparison: Comparison) -> str:
     rows += [_published_row(each) for each in comparison.published]
     if comparison.targets:
         rows.append(_published_row(Published("target", comparison.targets, "")))
-    lines = [comparison.data, *_aligned([header, *rows])]
+    lines = [comparison.data, *aligned([header, *rows])]
     lines += [f"  {name}: {value}" for name, value in comparison.notes.items()]
     parts = {name for each in comparison.evaluations.values() for name in each.segments}
     if parts:
-        lines += ["", "  Recall@20 by part", *_aligned(_parts(comparison))]
+        lines += ["", "  Recall@20 by part", *aligned(_parts(comparison))]
     return "\n".join(lines)
 
 
@@ -115,7 +115,8 @@ def _parts(comparison: Comparison) -> list[list[str]]:
     return rows
 
 
-def _aligned(rows: list[list[str]]) -> list[str]:
+def aligned(rows: list[list[str]]) -> list[str]:
+    """Return *rows*, all of one length, as lines of a table: the first column to the left, the others to the right."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return [
         "  " + "  ".join(cell.ljust(width) if not column else cell.rjust(width) for column, (cell, width) in pairs)

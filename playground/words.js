@@ -16,7 +16,7 @@ const FEATURES = {
   freshness: ["Freshness", "how new it is"],
 };
 
-const RAW_SCORES = { keyword: "ts_rank", semantic: "cosine", collaborative: "dot", popular: "popularity" };
+const RAW_SCORES = { keyword: "relevance", semantic: "cosine", collaborative: "dot", popular: "popularity" };
 
 const CAUSES = {
   circuit_open: "circuit open after failures",

@@ -16,7 +16,7 @@ from contracts.requests import ReadRequest
 from contracts.stages import Stage
 from contracts.versions import Versions
 from retrieval.epoch import Epoch
-from retrieval.fusion import fuse
+from retrieval.fusion import Fusing
 from retrieval.hydration import Hydrated, Hydrator, without_features
 from retrieval.reads import one_database, read_freshness, read_stage
 from retrieval.remembered import Remembered
@@ -53,6 +53,7 @@ class Found:
         cache_down: Whether the cache failed already, so that it need not be waited for again.
         answered: Whether any retriever could be asked.
         relevance: Whether the fused score is relevance to a query or to given products.
+        limit: Most candidates to go on with, the best by the fused score; None: all.
         profile: The user, where the request names one.
         index: The embedding index that was looked in, if any.
         changes: The position of the live catalogue that was looked in, if any.
@@ -66,6 +67,7 @@ class Found:
     cache_down: bool = False
     answered: bool = False
     relevance: bool = False
+    limit: int | None = None
     profile: Profile | None = None
     index: Loaded[Any] | None = None
     changes: str | None = None
@@ -78,7 +80,7 @@ async def assemble(
     deadline: Deadline,
     *,
     hydrator: Hydrator,
-    rrf_k: int,
+    fusing: Fusing,
 ) -> Retrieval:
     """
     Return *found* as one retrieval, its candidates hydrated within *deadline*.
@@ -87,8 +89,9 @@ async def assemble(
     nothing either they stay as retrieved; but if the request has filters, none stays, since none can be shown to pass
     them.
     """
-    fused = fuse(found.lists, k=rrf_k)
-    revisions = _revisions(found.lists)
+    every = fusing(found.lists)
+    fused = every if found.limit is None else every.first(found.limit)
+    revisions = _revisions(found.lists, frozenset(fused.product_ids))
     reading = hydrator.candidates(
         fused,
         request=request,
@@ -113,7 +116,7 @@ async def assemble(
         candidates = candidates.only(np.zeros(len(candidates), dtype=np.bool_))
     return Retrieval(
         candidates=candidates,
-        truncated=any(retrieved.truncated for retrieved in found.lists),
+        truncated=len(fused.product_ids) < len(every.product_ids) or any(one.truncated for one in found.lists),
         answered=found.answered and not unfiltered,
         stages=[*found.stages, *(_hydration_stages(hydrated, stage) if hydrated else [stage])],
         versions=_versions(found, hydrated.epoch if hydrated else known.epoch if known else None, sources),
@@ -147,12 +150,13 @@ def _shows_no_database(stage: Stage) -> bool:
     return stage.name in READ_FROM_THE_DATABASE and stage.cause in ("unavailable", "timeout", "circuit_open")
 
 
-def _revisions(lists: Sequence[Retrieved]) -> dict[str, int]:
-    """The revision of each product that a list knows one of; from the list that was read last, where they differ."""
+def _revisions(lists: Sequence[Retrieved], wanted: frozenset[str]) -> dict[str, int]:
+    """The revisions of *wanted* that a list knows; from the list that was read last, where they differ."""
     return {
         product_id: revision
         for retrieved in sorted(lists, key=lambda retrieved: retrieved.retriever in READ_FROM_THE_DATABASE)
         for product_id, revision in retrieved.revisions.items()
+        if product_id in wanted
     }
 
 

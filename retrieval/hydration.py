@@ -231,7 +231,7 @@ def without_features(fused: Fused, *, relevance: bool) -> Candidates:
     size = len(fused.product_ids)
     return Candidates(
         product_ids=fused.product_ids,
-        search=fused.rrf if relevance else np.full(size, np.nan),
+        search=fused.scores if relevance else np.full(size, np.nan),
         popularity=np.full(size, np.nan),
         age_days=np.full(size, np.nan),
         in_stock=np.ones(size, dtype=np.bool_),

@@ -21,20 +21,22 @@ class KeywordRetriever:
         """
         Return at most ``limit`` products that match *request* and its filters, best first, and who answered.
 
-        The score lies in [0, 4) and has no unit: its whole part says how many of the words a product holds (3 for all
-        of them), the rest is ``ts_rank`` weighted by the rarity of the words and a little by popularity.
+        The score lies in [0, 1) and is the relevance: how much of what the words say the product says too, rare words
+        counting more, with a little for holding all of them and a little for popularity.
 
         Raises:
             DatabaseUnavailable: neither a read replica nor the primary answers.
         """
         rows = await self._matches(request)
+        scores = np.array([record["score"] for record in rows.records], dtype=np.float64)
         retrieved = Retrieved(
             retriever="keyword",
             product_ids=[record["product_id"] for record in rows.records],
-            scores=np.array([record["score"] for record in rows.records], dtype=np.float64),
+            scores=scores,
             truncated=len(rows.records) == self._limit,
             source=rows.source.name,
             revisions={record["product_id"]: record["revision"] for record in rows.records},
+            relevance=scores,
         )
         return retrieved, rows.source
 

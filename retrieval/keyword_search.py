@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
-from contracts.candidates import Retrieval, Retrieved
+from contracts.candidates import Retrieval, Retrieved, RetrieverName
 from contracts.deadline import Deadline
 from contracts.requests import SearchRequest
 from contracts.stages import Cause, Stage
 from retrieval.assembly import Found, assemble
 from retrieval.config import RetrievalConfig
 from retrieval.epoch import read_epoch
+from retrieval.fusion import Fusing, blend
 from retrieval.hydration import Hydrator
 from retrieval.keyword import KeywordRetriever
 from retrieval.reads import read_stage
@@ -34,13 +36,17 @@ class KeywordSearch:
     Args:
         database: Where the words are.
         cache: Holds features of candidates; None in a process without one.
+
+    Attributes:
+        fusing: How lists become one.
     """
 
     def __init__(self, database: Database, config: RetrievalConfig, *, cache: Cache | None = None) -> None:
         self._database = database
         self._keyword = KeywordRetriever(database, limit=config.keyword_limit)
         self._hydrator = Hydrator(database, cache)
-        self._rrf_k = config.rrf_k
+        self._limit = config.search_limit
+        self.fusing = fusing(config)
 
     async def find(
         self, request: SearchRequest, deadline: Deadline, found: Found, *, share: float = RETRIEVER_SHARE
@@ -72,7 +78,7 @@ class KeywordSearch:
             timeout_s: Most seconds for it.
         """
         deadline = Deadline.in_seconds(timeout_s)
-        found = Found(relevance=True)
+        found = Found(relevance=True, limit=self._limit)
         retrieved, keyword = await self.find(request, deadline, found, share=ALONE_SHARE)
         if retrieved is not None:
             found.lists, found.answered = [retrieved], True
@@ -84,13 +90,19 @@ class KeywordSearch:
         elif request.mode == "semantic" and retrieved is not None:
             semantic = Stage("semantic", "fallback", fallback="keyword", cause=cause)
         found.stages = [keyword, semantic]
-        return await assemble(found, request, deadline, hydrator=self._hydrator, rrf_k=self._rrf_k)
+        return await assemble(found, request, deadline, hydrator=self._hydrator, fusing=self.fusing)
 
     async def _matches(self, request: SearchRequest, found: Found) -> tuple[Retrieved, ReadSource]:
         """The matches, read after the epoch, so that they are not older than what the answer says it saw."""
         found.epoch, source = await read_epoch(self._database, after=request.consistency_token)
         found.sources.append(source)
         return await self._keyword.retrieve(request)
+
+
+def fusing(config: RetrievalConfig) -> Fusing:
+    """How the lists of a search become one."""
+    weights: dict[RetrieverName, float] = {"keyword": config.keyword_weight, "semantic": 1 - config.keyword_weight}
+    return partial(blend, weights=weights)
 
 
 def unless_found(stage: Stage, retrieved: Retrieved) -> Stage:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,14 +65,38 @@ class EmbeddingsView:
 
     def vectors(self, product_ids: Sequence[str]) -> Vectors:
         """Return the vectors of those *product_ids* that have one, float32, shape (k, d), in the order asked for."""
-        live = {self.live_ids[row]: row for row in np.flatnonzero(self.live_used).tolist()}
-        rows = self.trained.product_ids.rows(product_ids).tolist()
-        found = [
-            self.live_vectors[live[product_id]] if product_id in live else self.trained.index.reconstruct(row)
-            for product_id, row in zip(product_ids, rows, strict=True)
-            if product_id in live or (row >= 0 and not self.replaced[row])
-        ]
-        return np.array(found, dtype=np.float32).reshape(len(found), self.trained.dim)
+        return self._vectors(product_ids)[1]
+
+    def cosines(self, product_ids: Sequence[str], vector: Vectors) -> dict[str, float]:
+        """
+        Return the score that ``nearest`` gives those *product_ids* that have a vector, however far they are.
+
+        Args:
+            product_ids: Each once.
+            vector: float32, shape (d,), unit length.
+        """
+        places, vectors = self._vectors(product_ids)
+        scored = best_rows(vectors, vector, limit=max(1, len(places)))
+        return {product_ids[places[row]]: score for row, score in scored}
+
+    @cached_property
+    def _live_places(self) -> dict[str, int]:
+        """The place of each product of the exact index."""
+        return {self.live_ids[place]: place for place in np.flatnonzero(self.live_used).tolist()}
+
+    def _vectors(self, product_ids: Sequence[str]) -> tuple[list[int], Vectors]:
+        """Which of *product_ids* have a vector, by their place in the list, and the vectors."""
+        live = np.array([self._live_places.get(product_id, -1) for product_id in product_ids], dtype=np.int64)
+        rows = self.trained.product_ids.rows(product_ids).astype(np.int64)
+        beside = np.flatnonzero(live >= 0)
+        trained = np.flatnonzero((live < 0) & (rows >= 0))
+        trained = trained[~self.replaced[rows[trained]]]
+        vectors = np.empty((len(rows), self.trained.dim), dtype=np.float32)
+        vectors[beside] = self.live_vectors[live[beside]]
+        if len(trained):
+            vectors[trained] = self.trained.index.reconstruct_batch(rows[trained])
+        places = np.union1d(trained, beside)
+        return places.tolist(), vectors[places]
 
     def _rows_kept(self, keep: Mask | None) -> Mask | None:
         if keep is None or self.row_slots is None:

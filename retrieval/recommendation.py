@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 from dataclasses import replace
+from functools import partial
 
 from artifacts.active import ActiveArtifact
 from artifacts.factors import Factors
@@ -15,6 +16,7 @@ from contracts.stages import Cause, Stage, StageName
 from retrieval.assembly import Found, assemble
 from retrieval.collaborative import CollaborativeRetriever
 from retrieval.config import RetrievalConfig
+from retrieval.fusion import fuse
 from retrieval.hydration import Hydrator
 from retrieval.live_catalogue import LiveCatalogue, Look, token_missed
 from retrieval.popular import PopularList, PopularRetriever
@@ -104,7 +106,7 @@ class RecommendationRetrieval:
             request,
             deadline,
             hydrator=self._hydrator,
-            rrf_k=self._rrf_k,
+            fusing=partial(fuse, k=self._rrf_k),
         )
 
     async def _for_its_subject(self, request: RecommendationRequest, deadline: Deadline) -> Found:

@@ -76,7 +76,7 @@ async def remembered(
     )
     candidates = Candidates(
         product_ids=fused.product_ids,
-        search=fused.rrf if relevance else np.full(len(fused.product_ids), np.nan),
+        search=fused.scores if relevance else np.full(len(fused.product_ids), np.nan),
         popularity=np.array([popularity.get(product_id, np.nan) for product_id in fused.product_ids], dtype=np.float64),
         age_days=_age_days(features, fused.product_ids, epoch),
         in_stock=in_stock,

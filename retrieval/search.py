@@ -15,7 +15,7 @@ from retrieval.assembly import Found, assemble
 from retrieval.config import RetrievalConfig
 from retrieval.hydration import Hydrator
 from retrieval.keyword_search import RETRIEVER_SHARE, KeywordSearch, Outcome, unless_found
-from retrieval.live_catalogue import LiveCatalogue, token_missed
+from retrieval.live_catalogue import LiveCatalogue, Look, token_missed
 from retrieval.semantic import SemanticRetriever
 from retrieval.stage_run import not_requested, run_stage
 from storage.breakers import Breakers
@@ -62,7 +62,7 @@ class SearchRetrieval:
         )
         self.threads = self._semantic.threads
         self._hydrator = Hydrator(database, cache, catalogue=self._catalogue)
-        self._config = config
+        self._limit = config.search_limit
 
     async def retrieve(self, request: SearchRequest, *, timeout_s: float) -> Retrieval:
         """
@@ -72,22 +72,20 @@ class SearchRetrieval:
         """
         deadline = Deadline.in_seconds(timeout_s)
         found = await self._candidates(request, deadline)
-        return await assemble(found, request, deadline, hydrator=self._hydrator, rrf_k=self._config.rrf_k)
+        return await assemble(found, request, deadline, hydrator=self._hydrator, fusing=self._keyword.fusing)
 
     async def _candidates(self, request: SearchRequest, deadline: Deadline) -> Found:
-        found = Found(relevance=True, index=self._catalogue.loaded)
+        found = Found(relevance=True, index=self._catalogue.loaded, limit=self._limit)
         keyword: Outcome = (None, not_requested("keyword"))
         semantic: Outcome = (None, not_requested("semantic"))
         if request.mode == "hybrid":
-            keyword, semantic = await asyncio.gather(
-                self._keyword.find(request, deadline, found), self._by_meaning(request, deadline, found)
-            )
+            keyword, semantic = await self._both_ways(request, deadline, found)
         elif request.mode == "keyword":
             keyword = await self._keyword.find(request, deadline, found)
             if keyword[0] is None:
-                semantic = await self._by_meaning(request, deadline, found)
+                semantic, _ = await self._by_meaning(request, deadline, found)
         else:
-            semantic = await self._by_meaning(request, deadline, found)
+            semantic, _ = await self._by_meaning(request, deadline, found)
             if semantic[0] is None:
                 keyword = await self._keyword.find(request, deadline, found)
         found.lists = [retrieved for retrieved, _ in (keyword, semantic) if retrieved is not None]
@@ -95,19 +93,31 @@ class SearchRetrieval:
         found.answered = bool(found.lists)
         return found
 
-    async def _by_meaning(self, request: SearchRequest, deadline: Deadline, found: Found) -> Outcome:
+    async def _both_ways(self, request: SearchRequest, deadline: Deadline, found: Found) -> tuple[Outcome, Outcome]:
+        """By words and by meaning, side by side; what only words found is rated by meaning too."""
+        keyword, ((near, stage), look) = await asyncio.gather(
+            self._keyword.find(request, deadline, found), self._by_meaning(request, deadline, found)
+        )
+        if keyword[0] is not None and near is not None:
+            near = self._semantic.rating(near, look, request, keyword[0].product_ids)
+        return keyword, (near, stage)
+
+    async def _by_meaning(self, request: SearchRequest, deadline: Deadline, found: Found) -> tuple[Outcome, Look]:
         missed = await token_missed(self._catalogue, request, timeout_s=deadline.left_s(REACH_SHARE))
         result, stage = await run_stage(
             "semantic", self._semantic.retrieve(request), timeout_s=deadline.left_s(RETRIEVER_SHARE)
         )
         if result is None:
-            return None, stage
+            return (None, stage), Look()
         retrieved, look = result
         found.index, found.changes = look.loaded, look.position
+        if look.keep is None and request.filtered:
+            # Which of them pass, hydration finds out.
+            found.limit = None
         stage = replace(stage, source=retrieved.source)
         if missed is not None:
-            return retrieved, replace(stage, status="fallback", fallback="stale index", cause=missed)
-        return retrieved, unless_found(stage, retrieved)
+            return (retrieved, replace(stage, status="fallback", fallback="stale index", cause=missed)), look
+        return (retrieved, unless_found(stage, retrieved)), look
 
 
 def _stood_in_for(stage: Stage, other: Outcome) -> Stage:

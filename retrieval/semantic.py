@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 
 from artifacts.active import ActiveArtifact
@@ -57,7 +60,7 @@ class SemanticRetriever:
         """
         Return the products nearest to the query that pass the request's filters, best first, and what was looked at.
 
-        The score is the cosine in [-1, 1]; products below the least cosine are left out.
+        The score is the cosine in [-1, 1], the relevance the same from 0; products below the least cosine are left out.
 
         Raises:
             ArtifactMissing: no embeddings artifact is active.
@@ -72,6 +75,23 @@ class SemanticRetriever:
                 permit.released()
                 raise
 
+    def rating(self, retrieved: Retrieved, look: Look, request: SearchRequest, product_ids: Sequence[str]) -> Retrieved:
+        """
+        Return *retrieved* with the relevance of those *product_ids* that it lacks, in about a millisecond.
+
+        Args:
+            retrieved: What was found for *request*.
+            look: What it was found in.
+            product_ids: What others found, some hundreds at most, each once; those without a vector stay unrated.
+        """
+        if look.loaded is None or look.embeddings is None:
+            return retrieved
+        listed = frozenset(retrieved.product_ids)
+        others = [product_id for product_id in product_ids if product_id not in listed]
+        vector = self._query_vectors(look.loaded.value.encoder).of(request.q)
+        cosines = look.embeddings.cosines(others, vector)
+        return replace(retrieved, elsewhere={product_id: max(0.0, cosine) for product_id, cosine in cosines.items()})
+
     def _found(self, request: SearchRequest) -> tuple[Retrieved, Look]:
         look = self._catalogue.look(request)
         if look.loaded is None or look.embeddings is None:
@@ -85,13 +105,15 @@ class SemanticRetriever:
         found = look.embeddings.nearest(vector, limit, keep=look.keep)
         close = [(product_id, cosine) for product_id, cosine in found if cosine >= self._min_cosine]
         product_ids = [product_id for product_id, _ in close]
+        cosines = np.array([cosine for _, cosine in close], dtype=np.float64)
         retrieved = Retrieved(
             retriever="semantic",
             product_ids=product_ids,
-            scores=np.array([cosine for _, cosine in close], dtype=np.float64),
+            scores=cosines,
             truncated=len(close) == len(found) and len(found) == limit,
             source="faiss",
             revisions=look.revisions(product_ids),
+            relevance=np.clip(cosines, 0.0, 1.0),
         )
         return retrieved, look
 

@@ -61,7 +61,7 @@ class SimilarRetriever:
         retrieved = Retrieved(
             retriever="similar",
             product_ids=product_ids,
-            scores=fused.rrf[:limit],
+            scores=fused.scores[:limit],
             truncated=len(fused.product_ids) >= limit,
             source="+".join(name for name, space in spaces if space is not None),
             revisions=look.revisions(product_ids),

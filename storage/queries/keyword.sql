@@ -11,8 +11,7 @@ with rare as materialized (
 )
 select
     product_id,
-    round((3 + least(0.999999, 0.9 * (0.75 * ts_rank(search_vector, wish) + 0.25 * ts_rank(search_vector, wish))))
-        * 1000000) / 1000000 as score,
+    round((0.3 + least(0.999999, 0.9 * ts_rank(search_vector, wish))) / 1.3 * 1000000) / 1000000 as score,
     (extract(epoch from updated_at) * 1000000)::bigint as revision
 from rare
 cross join lateral (
@@ -35,13 +34,12 @@ limit $2::integer;
 -- A word that no product holds stands for the commonest words it is the beginning of, if it is the last and may be
 -- unfinished; else for the commonest word one letter away (wrong, missing, too many or two exchanged); else for the word
 -- with most letter groups in common; if there is none it counts for nothing.
--- The search goes down in steps until there are enough products: those that hold every term; then all but one (of the six
--- rarest terms, where there are more); then the rarest; then any. Each level looks at the two tiers of the popular
--- products first and then at the rest; where at most 50 products hold the term that decides, or 3000 lie in the range of
--- prices, at all of them at once. A step scores a thousand products at most, of the tiers the most popular ones.
--- score = level + text * (0.9 + 0.1 * popularity), where level is 3 for every term to 0 for any, and text in [0, 1) the
--- mean of ts_rank over the six rarest terms, weighted by their inverse document frequency; of products that hold every
--- term that is a quarter of it, and ts_rank of all terms together, which tells how near they stand, the rest. Rounded to
+-- The search goes down in steps until there are 200 products, or as many as asked for: those that hold every term; then all
+-- but one (of the six rarest terms, where there are more); then the rarest; then any. Each level looks at the two tiers of
+-- the popular products first and then at the rest; where at most 50 products hold the term that decides, or 3000 lie in the
+-- range of prices, at all of them at once. A step scores a thousand products at most, of the tiers the most popular ones.
+-- score = (text * (0.9 + 0.1 * popularity) + level / 10) / 1.3, in [0, 1), where level is 3 for every term to 0 for any,
+-- and text in [0, 1) the mean of ts_rank over the six rarest terms, weighted by their inverse document frequency. Rounded to
 -- six decimals. popularity counts for products of the tiers, rounded to two decimals, and is 0 for others.
 -- What is asked is read from a CTE, so that the plan for any values is the plan for these: a session stops planning it
 -- anew.
@@ -176,17 +174,14 @@ with recursive asked as materialized (
     cross join lateral (
         select
             array_agg(product_id) as ids, array_agg(updated_at) as updates,
-            array_agg(steps.level + least(0.999999, (0.9 + 0.1 * popularity) * (
-                case when level = 3 then 0.75 * ts_rank(search_vector, wish) else 0 end
-                + case when level = 3 then 0.25 else 1 end * (
-                    weights[1] * ts_rank(search_vector, each_term[1])
-                    + coalesce(weights[2] * ts_rank(search_vector, each_term[2]), 0)
-                    + coalesce(weights[3] * ts_rank(search_vector, each_term[3]), 0)
-                    + coalesce(weights[4] * ts_rank(search_vector, each_term[4]), 0)
-                    + coalesce(weights[5] * ts_rank(search_vector, each_term[5]), 0)
-                    + coalesce(weights[6] * ts_rank(search_vector, each_term[6]), 0)
-                )
-            ))) as scores
+            array_agg((steps.level / 10.0 + least(0.999999, (0.9 + 0.1 * popularity) * (
+                weights[1] * ts_rank(search_vector, each_term[1])
+                + coalesce(weights[2] * ts_rank(search_vector, each_term[2]), 0)
+                + coalesce(weights[3] * ts_rank(search_vector, each_term[3]), 0)
+                + coalesce(weights[4] * ts_rank(search_vector, each_term[4]), 0)
+                + coalesce(weights[5] * ts_rank(search_vector, each_term[5]), 0)
+                + coalesce(weights[6] * ts_rank(search_vector, each_term[6]), 0)
+            ))) / 1.3) as scores
         from (
             (
                 select product_id, popularity, updated_at, search_vector
@@ -259,7 +254,7 @@ with recursive asked as materialized (
             )
         ) as found
     ) as scored
-    where climbed.found < steps.size
+    where climbed.found < least(steps.size, 200)
 )
 select product_id, score, (extract(epoch from updated_at) * 1000000)::bigint as revision
 from (

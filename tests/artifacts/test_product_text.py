@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from artifacts.product_text import product_text, text_digest
 
 
@@ -17,6 +19,18 @@ class TestProductText:
         )
         expected = "Toy Story. Pixar. Animation. genres: Animation, Comedy. score: 8.5. year: 1995. Toys come alive."
         assert text == expected
+
+    @pytest.mark.parametrize(
+        ("title", "brand", "text"),
+        [
+            ("HP LaserJet", "hp", "HP LaserJet"),
+            ("Camera (Yahoo!)", "Yahoo!", "Camera (Yahoo!)"),
+            ("Chip set", "HP", "Chip set. HP"),
+            ("LaserJet", " ", "LaserJet"),
+        ],
+    )
+    def test_a_brand_that_the_title_names_is_said_once(self, title: str, brand: str, text: str) -> None:
+        assert product_text(title, brand=brand) == text
 
     def test_the_order_of_attributes_does_not_matter(self) -> None:
         one, other = ({"a": "1", "b": "2"}, {"b": "2", "a": "1"})

@@ -16,6 +16,7 @@ from contracts.requests import SearchRequest
 from contracts.stages import Stage
 from retrieval.assembly import Found, assemble
 from retrieval.epoch import Epoch
+from retrieval.fusion import fuse
 from retrieval.hydration import Hydrator
 from retrieval.live_catalogue import LiveCatalogue
 from storage.cache import Cache
@@ -62,7 +63,7 @@ class TestAssemble:
         hydrator._last_epoch = EPOCH
         began = time.monotonic()
         retrieval = await assemble(
-            found(epoch), SearchRequest(q="x"), Deadline.in_seconds(budget_s), hydrator=hydrator, rrf_k=60
+            found(epoch), SearchRequest(q="x"), Deadline.in_seconds(budget_s), hydrator=hydrator, fusing=fuse
         )
         assert time.monotonic() - began < budget_s + LATE_S
         assert retrieval.answered
@@ -83,7 +84,7 @@ class TestAssemble:
         hydrator = Hydrator(FrozenDatabase(), frozen_cache, catalogue=catalogue)
         hydrator._last_epoch = EPOCH
         request = SearchRequest(q="x", category="Drinks")
-        retrieval = await assemble(found(None), request, Deadline.in_seconds(budget_s), hydrator=hydrator, rrf_k=60)
+        retrieval = await assemble(found(None), request, Deadline.in_seconds(budget_s), hydrator=hydrator, fusing=fuse)
         await catalogue.stop()
         assert retrieval.answered, "the filter is known to hold"
         hydrate = next(stage for stage in retrieval.stages if stage.name == "hydrate")

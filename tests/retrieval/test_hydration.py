@@ -238,7 +238,7 @@ class TestStatementsOfARequest:
         cached: bool,
     ) -> None:
         async def sent(limit: int) -> list[str]:
-            config = RetrievalConfig(keyword_limit=limit)
+            config = RetrievalConfig(keyword_limit=limit, search_limit=1000)
             retrieval = SearchRetrieval(shop, embeddings, config, cache=cache if cached else None)
             statements.clear()
             found = await retrieval.retrieve(SearchRequest(q="tea"), timeout_s=30)

@@ -23,6 +23,7 @@ TRAINED = 40
 EVERY = [f"p{number:02}" for number in range(60)]
 VECTORS = unit_rows(5, 200, DIM)
 QUERY = unit_rows(6, 1, DIM)[0]
+EVERYTHING = SearchRequest(q="tea")
 
 
 def trained(kind: str = "Flat") -> EmbeddingIndex:
@@ -213,3 +214,27 @@ class TestVectors:
         shop.apply(change("p03", QUERY), gone("p04"), change("new", VECTORS[99]))
         found = shop.live.view().vectors(["new", "p03", "p04", "p05", "unheard of"])
         np.testing.assert_array_equal(found, [VECTORS[99], QUERY, VECTORS[5]])
+
+
+class TestCosines:
+    @pytest.mark.parametrize("kind", ["Flat", "IVF4,SQ8"])
+    def test_they_are_the_scores_that_nearest_gives(self, kind: str) -> None:
+        shop = Shop(kind)
+        shop.apply(change("p03", VECTORS[98]), gone("p04"), change("new", VECTORS[99]))
+        view = shop.live.view()
+        nearest = dict(view.nearest(QUERY, 100, keep=None if kind == "Flat" else shop.columns.passing(EVERYTHING)))
+        found = view.cosines([*sorted(nearest), "p04", "unheard of"], QUERY)
+        assert found.keys() == nearest.keys()
+        assert found == pytest.approx(nearest, abs=1e-5 if kind == "Flat" else 1e-4)
+
+    def test_a_view_does_not_see_what_is_applied_later(self) -> None:
+        shop = Shop()
+        shop.apply(change("new", VECTORS[99]))
+        view = shop.live.view()
+        before = view.cosines(["new", "p03"], QUERY)
+        shop.apply(gone("new"), change("p03", QUERY), change("newer", QUERY))
+        assert view.cosines(["new", "p03", "newer"], QUERY) == before
+        assert shop.live.view().cosines(["new", "p03", "newer"], QUERY) == {"p03": 1.0, "newer": 1.0}
+
+    def test_nothing_asked_for_is_nothing_found(self) -> None:
+        assert Shop().live.view().cosines([], QUERY) == {}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from artifacts.active import ActiveArtifact
 from artifacts.embedding_index import EmbeddingIndex
@@ -35,6 +36,35 @@ class TestSearchRetrieval:
         row = found.candidates.product_ids.index("p1")
         assert all(placing.ranks[row] > 0 for placing in found.candidates.placings.values())
         assert {stage.status for stage in found.stages} == {"ok"}
+
+    async def test_what_only_words_found_is_rated_by_meaning_too(
+        self, database: Database, embeddings: ActiveArtifact[EmbeddingIndex]
+    ) -> None:
+        """However few products the search by meaning lists, relevance is the same."""
+        every = (await search(database, embeddings)).candidates
+        few = (await search(database, embeddings, RetrievalConfig(semantic_limit=2, min_cosine=-1))).candidates
+        assert len(few) < len(every)
+        relevance = dict(zip(every.product_ids, every.search.tolist(), strict=True))
+        assert dict(zip(few.product_ids, few.search.tolist(), strict=True)) == {
+            product_id: pytest.approx(relevance[product_id]) for product_id in few.product_ids
+        }
+        assert (few.placings["semantic"].ranks > 0).sum() == 1, "the other one was deleted"
+
+    async def test_the_most_relevant_go_on_and_the_cut_is_told(
+        self, database: Database, embeddings: ActiveArtifact[EmbeddingIndex]
+    ) -> None:
+        every = await search(database, embeddings)
+        cut = await search(database, embeddings, RetrievalConfig(search_limit=2, min_cosine=-1))
+        assert not every.truncated
+        assert cut.truncated
+        assert cut.candidates.product_ids == every.candidates.product_ids[:2]
+
+    async def test_without_columns_a_filter_is_applied_before_the_cut(
+        self, database: Database, embeddings: ActiveArtifact[EmbeddingIndex]
+    ) -> None:
+        config = RetrievalConfig(search_limit=1, min_cosine=-1)
+        found = await search(database, embeddings, config, category="Films")
+        assert set(found.candidates.product_ids) == {"p3", "p4"}
 
     async def test_candidates_carry_their_features(
         self, database: Database, embeddings: ActiveArtifact[EmbeddingIndex]
