@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -116,3 +118,14 @@ def run_job(job: Callable[[], None]) -> None:
         sys.exit(f"{type(error).__name__}: {error}")
     except asyncpg.UndefinedTableError as error:
         sys.exit(f"The database has not been migrated ({error}). Run `python -m storage.migrate`.")
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, ConnectionError) as error:
+        sys.exit(
+            f"The database broke off: {type(error).__name__}: {error}. The version in use stays; run the job again."
+        )
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        sys.exit(
+            f"{error}. The temporary directory {tempfile.gettempdir()} may be full: make room there, or name another "
+            "one by TMPDIR. The version in use stays; run the job again."
+        )

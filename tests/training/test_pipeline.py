@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from artifacts.store import ArtifactStore
+from tests.evaluation.made_up_answers import clicked_answers, config_of
+from tests.training.answer_rows import log_answers
 from tests.training.conftest import Fetch
 from tests.training.snapshots import EVENTS, MANY, USERS
 from training.pipeline import as_table, chosen
-from training.pipeline_steps import NAMES, STEPS, StepResult
+from training.pipeline_steps import NAMES, STEPS, Step, StepResult
 from training.snapshot_store import SnapshotStore
 
 ROOT = Path(__file__).parents[2]
@@ -98,6 +100,24 @@ class TestPipeline:
         assert "-1 is not a number above 0" in said
         assert SnapshotStore(str(pipeline.root)).versions() == []
 
+    def test_weights_are_fitted_only_with_clicks_and_only_when_these_change(
+        self, pipeline: Pipeline, database_url: str
+    ) -> None:
+        code, outcomes, said = pipeline.run("--only=weights")
+        assert (code, outcomes) == (0, {"weights": "skipped"}), said
+        assert "No event names the answer that it followed" in said
+
+        log_answers(database_url, clicked_answers(config_of(0.1, 0.7, 0.1, 0.1), count=1000))
+        for expected in ("made", "up to date"):
+            code, outcomes, said = pipeline.run("--only=weights")
+            assert (code, outcomes) == (0, {"weights": expected}), said
+        assert len(list((pipeline.root / "weights").iterdir())) == 1
+
+        other = pipeline.root / "serve.yaml"
+        other.write_text("weights: {search: 0.3, cf: 0.3, popularity: 0.3, freshness: 0.1}\n")
+        code, outcomes, said = pipeline.run("--only=weights", f"--serve-file={other}")
+        assert (code, outcomes) == (0, {"weights": "made"}), said
+
 
 class TestChosen:
     def test_all_in_order_of_dependency(self) -> None:
@@ -111,8 +131,23 @@ class TestChosen:
             "popularity",
             "collaborative",
         ]
-        assert [step.name for step in chosen(None, "embeddings", direct=False)] == ["embeddings", "collaborative"]
+        assert [step.name for step in chosen(None, "embeddings", direct=False)] == [
+            "embeddings",
+            "collaborative",
+            "weights",
+        ]
         assert "snapshot" not in [step.name for step in chosen(None, None, direct=True)]
+
+    def test_an_opt_in_step_runs_where_the_file_or_a_flag_names_it(self) -> None:
+        steps = (Step("snapshot"), Step("encoder", opt_in=True), Step("embeddings"))
+
+        def names(only: list[str] | None = None, first: str | None = None, wanted: tuple[str, ...] = ()) -> list[str]:
+            return [step.name for step in chosen(only, first, direct=False, wanted=wanted, steps=steps)]
+
+        assert names() == ["snapshot", "embeddings"]
+        assert names(wanted=("encoder",)) == ["snapshot", "encoder", "embeddings"]
+        assert names(first="encoder") == ["encoder", "embeddings"]
+        assert names(only=["encoder"]) == ["encoder"]
 
 
 class TestAsTable:
