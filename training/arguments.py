@@ -77,7 +77,7 @@ def add_snapshot(parser: argparse.ArgumentParser) -> None:
 
 def positive(text: str) -> float:
     """A flag's value that must be above 0 and finite."""
-    value = float(text)
+    value = _number(text, "a number above 0")
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
     return value
@@ -85,7 +85,7 @@ def positive(text: str) -> float:
 
 def share(text: str) -> float:
     """A flag's value from 0 to 1."""
-    value = float(text)
+    value = _number(text, "a number from 0 to 1")
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text} is not a number from 0 to 1")
     return value
@@ -93,10 +93,16 @@ def share(text: str) -> float:
 
 def whole(text: str) -> int:
     """A flag's value that must be a whole number, at least 1."""
-    value = int(text)
-    if value < 1:
+    if not text.strip().isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a whole number above 0")
-    return value
+    return int(text)
+
+
+def _number(text: str, what: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is not {what}") from None
 
 
 def store_at(root: str) -> ArtifactStore:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -127,7 +128,9 @@ def wrong_flags(step: Step, arguments: Sequence[str], section: Mapping[str, Any]
         )
     if done.returncode == 0:
         return None
-    return next(iter(reversed(done.stderr.strip().splitlines())), f"exit code {done.returncode}")
+    last = next(iter(reversed(done.stderr.strip().splitlines())), f"exit code {done.returncode}")
+    # The section lies in a file that nobody else knows.
+    return re.sub(r"--config: \S+\.yaml: ", "", last.rpartition(": error: ")[2])
 
 
 @contextmanager

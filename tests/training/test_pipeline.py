@@ -97,7 +97,12 @@ class TestPipeline:
         config.write_text("popularity: {half_life_days: -1}\n")
         code, outcomes, said = pipeline.run(*SHORT, f"--config={config}")
         assert (code, outcomes) == (1, {})
-        assert "-1 is not a number above 0" in said
+        assert "Nothing was run. popularity: argument --half-life-days: -1 is not a number above 0" in said
+        config.write_text("popularity: {half_life: 3}\n")
+        assert (
+            "Nothing was run. popularity: there is no flag half_life; known are"
+            in pipeline.run(*SHORT, f"--config={config}")[2]
+        )
         assert SnapshotStore(str(pipeline.root)).versions() == []
 
     def test_weights_are_fitted_only_with_clicks_and_only_when_these_change(
