@@ -56,8 +56,9 @@ STEPS = (
 """
 A job that is added needs its line here, and a last line as `training.progress.conclude` prints it.
 
-One that fine-tunes the encoder belongs before ``embeddings``: ``Step("encoder", opt_in=True)``, by which it runs where
-the file has a section ``encoder``.
+One that fine-tunes the encoder belongs before ``embeddings``, which takes up what it kept but does not need it:
+``Step("encoder", needs=(SNAPSHOT,), reads_snapshot=True, unless_unchanged=("--if-changed",), opt_in=True)``. It runs
+where the file has a section ``encoder``.
 """
 NAMES = tuple(step.name for step in STEPS)
 
