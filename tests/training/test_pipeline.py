@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from artifacts.store import ArtifactStore
@@ -122,6 +124,31 @@ class TestPipeline:
         other.write_text("weights: {search: 0.3, cf: 0.3, popularity: 0.3, freshness: 0.1}\n")
         code, outcomes, said = pipeline.run("--only=weights", f"--serve-file={other}")
         assert (code, outcomes) == (0, {"weights": "made"}), said
+
+    def test_told_to_end_it_ends_the_job_that_runs(self, tmp_path: Path) -> None:
+        """As Ray ends a job. A database that takes connections and says nothing keeps the snapshot busy."""
+        with socket.create_server(("127.0.0.1", 0)) as deaf:
+            settings = {
+                "SHORTLIST_DATABASE_URL": f"postgresql://somebody@127.0.0.1:{deaf.getsockname()[1]}/x",
+                "SHORTLIST_REPLICA_URLS": "",
+                "SHORTLIST_ARTIFACTS": str(tmp_path),
+            }
+            with subprocess.Popen(
+                [sys.executable, "-m", "training.pipeline", *SHORT],
+                cwd=ROOT,
+                env=os.environ | settings,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+            ) as job:
+                # Once somebody connects the snapshot is under way.
+                accepted, _ = deaf.accept()
+                children = psutil.Process(job.pid).children(recursive=True)
+                assert children
+                job.terminate()
+                assert job.wait(timeout=60) != 0
+                accepted.close()
+            gone, alive = psutil.wait_procs(children, timeout=60)
+            assert (len(gone), alive) == (len(children), [])
 
 
 class TestChosen:
