@@ -122,8 +122,8 @@ def run_job(job: Callable[[], None]) -> None:
         job()
     except (ArtifactError, StorageError, TrainingError) as error:
         sys.exit(f"{type(error).__name__}: {error}")
-    except asyncpg.UndefinedTableError as error:
-        sys.exit(f"The database has not been migrated ({error}). Run `python -m storage.migrate`.")
+    except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.UndefinedFunctionError) as error:
+        sys.exit(f"The database has not been migrated ({error.args[0]}). Run `python -m storage.migrate`.")
     except (asyncpg.PostgresError, asyncpg.InterfaceError, ConnectionError) as error:
         sys.exit(
             f"The database broke off: {type(error).__name__}: {error}. The version in use stays; run the job again."
