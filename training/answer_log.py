@@ -56,6 +56,8 @@ def read_answers(
     if path is not None:
         try:
             table = pq.read_table(path)
+        except FileNotFoundError as error:
+            raise WrongInput(f"There is no {path}. `shortlist replay --save` writes such a file") from error
         except (OSError, pa.ArrowException) as error:
             raise WrongInput(f"{path} cannot be read as parquet: {error}") from error
     else:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -75,7 +77,7 @@ def add_snapshot(parser: argparse.ArgumentParser) -> None:
 
 def positive(text: str) -> float:
     """A flag's value that must be above 0 and finite."""
-    value = float(text)
+    value = _number(text, "a number above 0")
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
     return value
@@ -83,7 +85,7 @@ def positive(text: str) -> float:
 
 def share(text: str) -> float:
     """A flag's value from 0 to 1."""
-    value = float(text)
+    value = _number(text, "a number from 0 to 1")
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text} is not a number from 0 to 1")
     return value
@@ -91,10 +93,16 @@ def share(text: str) -> float:
 
 def whole(text: str) -> int:
     """A flag's value that must be a whole number, at least 1."""
-    value = int(text)
-    if value < 1:
+    if not text.strip().isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a whole number above 0")
-    return value
+    return int(text)
+
+
+def _number(text: str, what: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is not {what}") from None
 
 
 def store_at(root: str) -> ArtifactStore:
@@ -114,5 +122,16 @@ def run_job(job: Callable[[], None]) -> None:
         job()
     except (ArtifactError, StorageError, TrainingError) as error:
         sys.exit(f"{type(error).__name__}: {error}")
-    except asyncpg.UndefinedTableError as error:
-        sys.exit(f"The database has not been migrated ({error}). Run `python -m storage.migrate`.")
+    except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.UndefinedFunctionError) as error:
+        sys.exit(f"The database has not been migrated ({error.args[0]}). Run `python -m storage.migrate`.")
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, ConnectionError) as error:
+        sys.exit(
+            f"The database broke off: {type(error).__name__}: {error}. The version in use stays; run the job again."
+        )
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        sys.exit(
+            f"{error}. The temporary directory {tempfile.gettempdir()} may be full: make room there, or name another "
+            "one by TMPDIR. The version in use stays; run the job again."
+        )

@@ -59,7 +59,9 @@ def _take(parser: argparse.ArgumentParser, path: Path, sections: Sequence[str]) 
         if value is None:
             continue
         if name not in known:
-            parser.error(f"--config: {path}: there is no flag {key}; known are {', '.join(sorted(known))}")
+            parser.error(
+                f"--config: {path}: there is no flag {key}; known are {', '.join(sorted({*known, *sections}))}"
+            )
         parser.set_defaults(**{name: _value(parser, known[name], value, f"--config: {path}: {key}")})
         known[name].required = False
 
@@ -69,7 +71,15 @@ def _value(parser: argparse.ArgumentParser, action: argparse.Action, value: obje
         if not isinstance(value, bool):
             parser.error(f"{where} is {value!r}, not true or false")
         return value
+    if isinstance(action, argparse._AppendAction):  # noqa: SLF001  it has no public name
+        return [_text(parser, action, each, where) for each in (value if isinstance(value, list) else [value])]
+    return _text(parser, action, value, where)
+
+
+def _text(parser: argparse.ArgumentParser, action: argparse.Action, value: object, where: str) -> str:
+    """A text or a number as text, which argparse converts; it does not look whether that is among the choices."""
     if isinstance(value, bool | list | dict):
         parser.error(f"{where} is {value!r}, not a text or a number")
-    # argparse converts and checks defaults that are text.
+    if action.choices is not None and str(value) not in map(str, action.choices):
+        parser.error(f"{where} is {value!r}, not one of {', '.join(map(str, action.choices))}")
     return str(value)

@@ -11,13 +11,14 @@ import argparse
 import json
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from training.arguments import add_root, plain_parser, run_job
 from training.config_file import parsed_flags
 from training.errors import WrongInput
-from training.pipeline_steps import NAMES, SNAPSHOT, STEPS, Step, StepResult, run_step, wrong_flags
+from training.pipeline_steps import NAMES, SNAPSHOT, STEPS, WEIGHTS, Step, StepResult, run_step, wrong_flags
 from training.progress import Stopwatch, say
 from training.snapshot_store import SnapshotStore
 
@@ -53,17 +54,30 @@ def run(flags: argparse.Namespace, steps: Sequence[Step], sections: Sections) ->
     return results
 
 
-def chosen(only: Sequence[str] | None, first: str | None, *, direct: bool) -> list[Step]:
+def chosen(
+    only: Sequence[str] | None,
+    first: str | None,
+    *,
+    direct: bool,
+    wanted: Collection[str] = (),
+    steps: Sequence[Step] = STEPS,
+) -> list[Step]:
     """
     Return the steps of *only*, or those from *first* on, else all, in order of dependency.
 
     Args:
+        only: Names; none stand for all.
+        first: The name of the step to begin with.
         direct: Jobs read Postgres, so no snapshot is taken unless *only* says so.
+        wanted: Names of steps that have a section in the file; an opt-in step runs only then, or where it is named.
+        steps: All there are.
     """
+    names = [step.name for step in steps]
     if only:
-        return [step for step in STEPS if step.name in only]
-    steps = [step for step in STEPS if first is None or NAMES.index(step.name) >= NAMES.index(first)]
-    return [step for step in steps if not (direct and step.name == SNAPSHOT)]
+        return [step for step in steps if step.name in only]
+    found = [step for step in steps if first is None or names.index(step.name) >= names.index(first)]
+    found = [step for step in found if not step.opt_in or step.name in wanted or step.name == first]
+    return [step for step in found if not (direct and step.name == SNAPSHOT)]
 
 
 def as_table(results: Sequence[StepResult]) -> str:
@@ -81,7 +95,9 @@ def as_table(results: Sequence[StepResult]) -> str:
 
 def _arguments(step: Step, flags: argparse.Namespace, snapshot: str | None) -> list[str]:
     """The flags of the job that the pipeline decides on."""
-    found = [f"--root={flags.root}", *(step.anew if flags.anew else step.unless_unchanged)]
+    found = [f"--root={flags.root}", *step.always, *(step.anew if flags.anew else step.unless_unchanged)]
+    if flags.serve_file is not None and step.name == WEIGHTS:
+        found.append(f"--serve-file={flags.serve_file}")
     return [*found, f"--snapshot={snapshot}"] if snapshot and step.reads_snapshot else found
 
 
@@ -128,9 +144,11 @@ def main() -> None:
     which.add_argument("--from", dest="first", choices=NAMES, help="begin with this step")
     parser.add_argument("--anew", action="store_true", help="make anew also what is up to date")
     parser.add_argument("--direct", action="store_true", help="read Postgres instead of a snapshot, and take none")
+    parser.add_argument("--serve-file", type=Path, help="the Serve file whose ranking weights are in use, for weights")
     flags = parsed_flags(parser, sections=NAMES)
     sections = _sections(flags, parser)
-    steps = chosen(flags.only, flags.first, direct=flags.direct)
+    wanted = [name for name in NAMES if getattr(flags, name) is not None]
+    steps = chosen(flags.only, flags.first, direct=flags.direct, wanted=wanted)
     # Ray ends a job by this signal; the step that runs then has to end too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
 

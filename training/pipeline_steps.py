@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -16,7 +17,8 @@ from typing import Any, Literal
 import yaml
 
 SNAPSHOT = "snapshot"
-Outcome = Literal["made", "up to date", "failed", "not run"]
+WEIGHTS = "weights"
+Outcome = Literal["made", "up to date", "skipped", "failed", "not run"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class Step:
         reads_snapshot: It takes ``--snapshot``.
         unless_unchanged: What makes it keep what is up to date.
         anew: What makes it work though nothing changed.
+        always: Further flags.
+        opt_in: It runs only where the file has a section for it, be it ``{}``, or where it is named.
     """
 
     name: str
@@ -37,6 +41,8 @@ class Step:
     reads_snapshot: bool = False
     unless_unchanged: tuple[str, ...] = ()
     anew: tuple[str, ...] = ()
+    always: tuple[str, ...] = ()
+    opt_in: bool = False
 
 
 STEPS = (
@@ -44,8 +50,16 @@ STEPS = (
     Step("popularity", needs=(SNAPSHOT,), reads_snapshot=True, unless_unchanged=("--if-changed",)),
     Step("embeddings", anew=("--anew",)),
     Step("collaborative", needs=(SNAPSHOT,), reads_snapshot=True, unless_unchanged=("--if-changed",)),
+    # Answers and clicks are no part of a snapshot; it reads them from a replica.
+    Step(WEIGHTS, unless_unchanged=("--if-changed",), always=("--if-enough",)),
 )
-"""A job that is added needs its line here, and a last line as `training.progress.conclude` prints it."""
+"""
+A job that is added needs its line here, and a last line as `training.progress.conclude` prints it.
+
+One that fine-tunes the encoder belongs before ``embeddings``, which takes up what it kept but does not need it:
+``Step("encoder", needs=(SNAPSHOT,), reads_snapshot=True, unless_unchanged=("--if-changed",), opt_in=True)``. It runs
+where the file has a section ``encoder``.
+"""
 NAMES = tuple(step.name for step in STEPS)
 
 
@@ -56,7 +70,7 @@ class StepResult:
 
     Attributes:
         result: The job's last line; empty where it did not come to that.
-        note: The last thing that a failed job said, or why it was not run.
+        note: The last thing that a failed job said, or why it was not run or had nothing to do.
     """
 
     step: str
@@ -102,6 +116,8 @@ def run_step(step: Step, arguments: Sequence[str], section: Mapping[str, Any]) -
         said = [line for line in lines if line and not line.startswith("{")]
         note = said[-1] if said else f"exit code {code}"
         return StepResult(step.name, "failed", seconds, result, note)
+    if why := result.get("skipped"):
+        return StepResult(step.name, "skipped", seconds, result, str(why))
     return StepResult(step.name, "made" if result.get("changed", True) else "up to date", seconds, result)
 
 
@@ -113,7 +129,9 @@ def wrong_flags(step: Step, arguments: Sequence[str], section: Mapping[str, Any]
         )
     if done.returncode == 0:
         return None
-    return next(iter(reversed(done.stderr.strip().splitlines())), f"exit code {done.returncode}")
+    last = next(iter(reversed(done.stderr.strip().splitlines())), f"exit code {done.returncode}")
+    # The section lies in a file that nobody else knows.
+    return re.sub(r"--config: \S+\.yaml: ", "", last.rpartition(": error: ")[2])
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -18,17 +19,19 @@ from training.connection import connect
 
 _BLOCK_BYTES = 8 << 20
 """The longest row that can be read."""
+_ROUNDS, _WAIT_S = 3, 2.0
+"""A replica that was started anew is there again within seconds."""
 
 
 @asynccontextmanager
 async def reading(settings: StorageSettings) -> AsyncIterator[asyncpg.Connection]:
     """
-    A connection to read from inside one snapshot: the first read replica that answers, else the primary.
+    A connection to read from inside one snapshot: the first read replica that answers; the primary where none is named.
 
     Raises:
-        DatabaseUnavailable: none of them answers.
+        DatabaseUnavailable: none of them answers, after three rounds.
     """
-    connection = await _first_that_answers([*settings.replica_urls, settings.database_url])
+    connection = await _first_that_answers(settings)
     try:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             yield connection
@@ -76,10 +79,16 @@ def _options(columns: dict[str, pa.DataType]) -> dict[str, Any]:
     }
 
 
-async def _first_that_answers(urls: list[str]) -> asyncpg.Connection:
-    for number, url in enumerate(urls[:-1], start=1):
-        try:
-            return await connect(url, f"replica-{number}")
-        except DatabaseUnavailable as error:
-            print(f"{error}; trying the next database.", flush=True)
-    return await connect(urls[-1], "primary")
+async def _first_that_answers(settings: StorageSettings) -> asyncpg.Connection:
+    servers = [(f"replica-{number}", url) for number, url in enumerate(settings.replica_urls, start=1)]
+    servers = servers or [("primary", settings.database_url)]
+    for attempt in range(1, _ROUNDS + 1):
+        for name, url in servers:
+            try:
+                return await connect(url, name)
+            except DatabaseUnavailable as error:
+                if attempt == _ROUNDS and name == servers[-1][0]:
+                    raise
+                print(f"{error}; trying on.", flush=True)
+        await asyncio.sleep(_WAIT_S)
+    raise AssertionError

@@ -122,13 +122,15 @@ async def _from_one_that_lasts(
             finally:
                 await connection.close(timeout=5)
         except _INTERRUPTIONS as error:
-            trouble = f"{type(error).__name__}: {error}"
+            trouble = str(error) if isinstance(error, DatabaseUnavailable) else f"{type(error).__name__}: {error}"
             say(f"{name} did not last ({trouble}); beginning anew")
-    raise DatabaseUnavailable(
-        servers[0][0],
-        f"{trouble}. No copy came to its end. A snapshot is read from replicas only, where any is named: check "
-        "SHORTLIST_REPLICA_URLS, and that they run with hot_standby_feedback or a high max_standby_streaming_delay",
-    )
+    advice = "Is it the server that SHORTLIST_DATABASE_URL names, and does it run?"
+    if settings.replica_urls:
+        advice = (
+            "A snapshot is read from replicas only, where any is named: check SHORTLIST_REPLICA_URLS, and that they "
+            "run with hot_standby_feedback or a high max_standby_streaming_delay"
+        )
+    raise DatabaseUnavailable(servers[0][0], f"No copy came to its end; the last try: {trouble}. {advice}")
 
 
 async def _copied_from(

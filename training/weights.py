@@ -26,7 +26,14 @@ from training.errors import NothingToTrainOn
 from training.progress import Stopwatch, say
 from training.ranking_file import DEFAULT_SERVE_FILE, ranking_config
 from training.weights_report import WeightsReport, explained_sets, lines, verdict
-from training.weights_result import conclude, store_result
+from training.weights_result import (
+    conclude,
+    conclude_skipped,
+    conclude_unchanged,
+    made_from,
+    store_result,
+    unchanged,
+)
 
 LEAST_HELD_OUT = 50
 """Clicks without which the newer answers say nothing."""
@@ -96,6 +103,16 @@ def fit_weights(
 def train(flags: argparse.Namespace) -> None:
     """Read, fit, judge, tell, and store what came of it."""
     watch = Stopwatch()
+    try:
+        _train(flags, watch)
+    except NothingToTrainOn as error:
+        if not flags.if_enough:
+            raise
+        say(f"nothing is fitted: {error}")
+        conclude_skipped(str(error), watch.seconds)
+
+
+def _train(flags: argparse.Namespace, watch: Stopwatch) -> None:
     present = ranking_config(flags.serve_file)
     say(f"weights: present ones {present.version} of {flags.serve_file}")
     events = tuple(each.strip() for each in flags.events.split(",") if each.strip())
@@ -103,6 +120,12 @@ def train(flags: argparse.Namespace) -> None:
     answers = answers_of(table)
     watch.lap("read")
     say(f"{len(answers):,} answers with {int(answers.clicked.sum()):,} clicks among {len(answers.clicked):,} hits")
+    above = flags.out or f"{flags.root.rstrip('/')}/weights"
+    origin = made_from(answers, flags.serve_file, _settings(flags))
+    if flags.if_changed and not flags.out and (last := unchanged(above, origin)):
+        say(f"nothing changed since {last['version']}: {last['why']}")
+        conclude_unchanged(last, f"{above}/{last['version']}", watch.seconds)
+        return
     report = fit_weights(
         answers,
         present,
@@ -114,8 +137,8 @@ def train(flags: argparse.Namespace) -> None:
     for line in lines(report):
         say(line)
     version = new_version()
-    where = flags.out or f"{flags.root.rstrip('/')}/weights/{version}"
-    files = store_result(where, version, report, flags.serve_file, settings=_settings(flags))
+    where = flags.out or f"{above}/{version}"
+    files = store_result(where, version, report, flags.serve_file, settings=_settings(flags), origin=origin)
     say(f"wrote {', '.join(files)}")
     if report.kept:
         say(f"to use them: serve deploy {where}/serve.yaml")
@@ -151,6 +174,12 @@ def job_flags() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--caution", type=positive, default=100.0, help="how strongly weights are drawn to the present ones"
+    )
+    parser.add_argument(
+        "--if-changed", action="store_true", help="fit nothing where the newest result was made from the same"
+    )
+    parser.add_argument(
+        "--if-enough", action="store_true", help="end well, having fitted nothing, where clicks are too few"
     )
     return parser
 

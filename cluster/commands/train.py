@@ -38,7 +38,7 @@ def train(jobs: Jobs = None, state_dir: StateDir = None, address: Address = None
         api = stack.training()
         if stack.state.serve_config.exists():
             # The weights in use are those that were deployed last.
-            arguments["weights"] = [f"--serve-file={stack.state.serve_config}"]
+            arguments = {job: [f"--serve-file={stack.state.serve_config}"] for job in ("weights", "pipeline")}
     results = train_with_progress(output, api, chosen, arguments)
     output.answer(
         {

@@ -19,6 +19,8 @@ def flags(config: Path, content: str, *arguments: str) -> argparse.Namespace:
     parser = job_parser("training.test", "A test.")
     parser.add_argument("--threads", type=whole, default=2)
     parser.add_argument("--least-recall", type=float, default=0.95)
+    parser.add_argument("--part", choices=["month", "day"])
+    parser.add_argument("--only", action="append", choices=["month", "day"])
     return parsed_flags(parser, ["--config", str(config), *arguments])
 
 
@@ -29,6 +31,10 @@ class TestParsedFlags:
 
     def test_the_command_line_counts_more(self, config: Path) -> None:
         assert flags(config, "root: /a\nthreads: 3\n", "--threads=5", "--root=/b").threads == 5
+
+    def test_a_flag_that_may_come_several_times_is_a_list(self, config: Path) -> None:
+        assert flags(config, "root: /a\nonly: [month, day]\n").only == ["month", "day"]
+        assert flags(config, "root: /a\nonly: month\npart: day\n", "--only=day").only == ["month", "day"]
 
     def test_what_neither_says_is_the_default(self, config: Path) -> None:
         assert flags(config, "", "--root=/a").threads == 2
@@ -42,12 +48,14 @@ class TestParsedFlags:
     @pytest.mark.parametrize(
         ("content", "problem"),
         [
-            ("thread: 3", "there is no flag thread; known are activate, force, least_recall, margin, root, threads"),
+            ("thread: 3", "there is no flag thread; known are activate, force, least_recall, margin, only, part, root"),
             ("threads: 0", "0 is not a whole number above 0"),
             ("threads: true", "not a text or a number"),
             ("activate: 3", "not true or false"),
             ("- threads", "does not hold flags by name"),
             ("threads: [", "cannot be read"),
+            ("part: week", "part is 'week', not one of month, day"),
+            ("only: [day, week]", "only is 'week', not one of month, day"),
         ],
     )
     def test_what_is_wrong_is_said(

@@ -2,18 +2,22 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from artifacts.store import ArtifactStore
+from tests.evaluation.made_up_answers import clicked_answers, config_of
+from tests.training.answer_rows import log_answers
 from tests.training.conftest import Fetch
 from tests.training.snapshots import EVENTS, MANY, USERS
 from training.pipeline import as_table, chosen
-from training.pipeline_steps import NAMES, STEPS, StepResult
+from training.pipeline_steps import NAMES, STEPS, Step, StepResult
 from training.snapshot_store import SnapshotStore
 
 ROOT = Path(__file__).parents[2]
@@ -95,8 +99,56 @@ class TestPipeline:
         config.write_text("popularity: {half_life_days: -1}\n")
         code, outcomes, said = pipeline.run(*SHORT, f"--config={config}")
         assert (code, outcomes) == (1, {})
-        assert "-1 is not a number above 0" in said
+        assert "Nothing was run. popularity: argument --half-life-days: -1 is not a number above 0" in said
+        config.write_text("popularity: {half_life: 3}\n")
+        assert (
+            "Nothing was run. popularity: there is no flag half_life; known are"
+            in pipeline.run(*SHORT, f"--config={config}")[2]
+        )
         assert SnapshotStore(str(pipeline.root)).versions() == []
+
+    def test_weights_are_fitted_only_with_clicks_and_only_when_these_change(
+        self, pipeline: Pipeline, database_url: str
+    ) -> None:
+        code, outcomes, said = pipeline.run("--only=weights")
+        assert (code, outcomes) == (0, {"weights": "skipped"}), said
+        assert "No event names the answer that it followed" in said
+
+        log_answers(database_url, clicked_answers(config_of(0.1, 0.7, 0.1, 0.1), count=1000))
+        for expected in ("made", "up to date"):
+            code, outcomes, said = pipeline.run("--only=weights")
+            assert (code, outcomes) == (0, {"weights": expected}), said
+        assert len(list((pipeline.root / "weights").iterdir())) == 1
+
+        other = pipeline.root / "serve.yaml"
+        other.write_text("weights: {search: 0.3, cf: 0.3, popularity: 0.3, freshness: 0.1}\n")
+        code, outcomes, said = pipeline.run("--only=weights", f"--serve-file={other}")
+        assert (code, outcomes) == (0, {"weights": "made"}), said
+
+    def test_told_to_end_it_ends_the_job_that_runs(self, tmp_path: Path) -> None:
+        """As Ray ends a job. A database that takes connections and says nothing keeps the snapshot busy."""
+        with socket.create_server(("127.0.0.1", 0)) as deaf:
+            settings = {
+                "SHORTLIST_DATABASE_URL": f"postgresql://somebody@127.0.0.1:{deaf.getsockname()[1]}/x",
+                "SHORTLIST_REPLICA_URLS": "",
+                "SHORTLIST_ARTIFACTS": str(tmp_path),
+            }
+            with subprocess.Popen(
+                [sys.executable, "-m", "training.pipeline", *SHORT],
+                cwd=ROOT,
+                env=os.environ | settings,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+            ) as job:
+                # Once somebody connects the snapshot is under way.
+                accepted, _ = deaf.accept()
+                children = psutil.Process(job.pid).children(recursive=True)
+                assert children
+                job.terminate()
+                assert job.wait(timeout=60) != 0
+                accepted.close()
+            gone, alive = psutil.wait_procs(children, timeout=60)
+            assert (len(gone), alive) == (len(children), [])
 
 
 class TestChosen:
@@ -111,8 +163,23 @@ class TestChosen:
             "popularity",
             "collaborative",
         ]
-        assert [step.name for step in chosen(None, "embeddings", direct=False)] == ["embeddings", "collaborative"]
+        assert [step.name for step in chosen(None, "embeddings", direct=False)] == [
+            "embeddings",
+            "collaborative",
+            "weights",
+        ]
         assert "snapshot" not in [step.name for step in chosen(None, None, direct=True)]
+
+    def test_an_opt_in_step_runs_where_the_file_or_a_flag_names_it(self) -> None:
+        steps = (Step("snapshot"), Step("encoder", opt_in=True), Step("embeddings"))
+
+        def names(only: list[str] | None = None, first: str | None = None, wanted: tuple[str, ...] = ()) -> list[str]:
+            return [step.name for step in chosen(only, first, direct=False, wanted=wanted, steps=steps)]
+
+        assert names() == ["snapshot", "embeddings"]
+        assert names(wanted=("encoder",)) == ["snapshot", "encoder", "embeddings"]
+        assert names(first="encoder") == ["encoder", "embeddings"]
+        assert names(only=["encoder"]) == ["encoder"]
 
 
 class TestAsTable:

@@ -7,6 +7,7 @@ import asyncpg
 import pyarrow as pa
 import pytest
 
+from storage.errors import DatabaseUnavailable
 from storage.settings import StorageSettings
 from tests.servers import Servers
 from training.reading import arrow_table, reading
@@ -22,6 +23,11 @@ def read(
         return found
 
     return asyncio.run(rows())
+
+
+def nowhere(directory: Path) -> str:
+    """A DSN at which no server answers."""
+    return f"postgresql://nobody@/nothing?host={directory}"
 
 
 class TestArrowTable:
@@ -43,9 +49,17 @@ class TestReading:
     def test_a_replica_that_does_not_answer_is_passed_over(
         self, servers: Servers, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        settings = StorageSettings(servers.database_url, (f"postgresql://nobody@/nothing?host={tmp_path}",))
-        assert read(settings, "select pg_is_in_recovery() as it", {"it": pa.string()}) == [{"it": "f"}]
+        settings = StorageSettings(servers.database_url, (nowhere(tmp_path), *servers.replica_urls))
+        assert read(settings, "select pg_is_in_recovery() as it", {"it": pa.string()}) == [{"it": "t"}]
         assert "replica-1" in capsys.readouterr().out
+
+    def test_the_primary_is_not_read_where_a_replica_is_named(
+        self, servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("training.reading._WAIT_S", 0.0)
+        settings = StorageSettings(servers.database_url, (nowhere(tmp_path),))
+        with pytest.raises(DatabaseUnavailable, match="replica-1"):
+            read(settings, "select 1 as it", {"it": pa.string()})
 
     def test_nothing_can_be_written(self, database_url: str) -> None:
         async def write() -> None:

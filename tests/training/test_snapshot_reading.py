@@ -51,7 +51,7 @@ class TestSnapshotInteractions:
         assert kept.interactions.digest() == direct.interactions.digest()
         assert kept.digest() == direct.digest()
         assert kept.window == direct.window
-        assert (kept.source, len(kept.interactions) > 500) == (newest(root).name, True)
+        assert (kept.source, len(kept.interactions) > 400) == (newest(root).name, True)
 
 
 class TestSnapshotCounts:

@@ -1,7 +1,8 @@
-"""The commands of docs/training.md that need no Ray cluster, run as they stand there."""
+"""The commands of docs/training.md: those that need no Ray cluster are run as they stand, all flags are checked."""
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import shlex
@@ -46,6 +47,14 @@ def environment(database_url: str, fetch: Fetch, tmp_path: Path) -> dict[str, st
     return dict(os.environ) | settings
 
 
+def jobs() -> list[list[str]]:
+    """The module and flags of each training job that the page starts, by hand or as a Ray job."""
+    text = PAGE.replace("\\\n", " ")
+    blocks = re.findall(r"```bash\n(.*?)```", text, flags=re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines() if " -m training." in line]
+    return [shlex.split(line.split(" -m ", 1)[1], comments=True) for line in lines]
+
+
 def needs_a_cluster(words: list[str]) -> bool:
     """Whether the command of the pipeline runs jobs on Ray."""
     return "training.pipeline" in words and "--only" not in words
@@ -61,6 +70,20 @@ class TestTrainingPage:
             )
             # One event in eleven of these is of a product that is not there: an alarm.
             assert done.returncode == (1 if "--strict" in arguments else 0), done.stdout + done.stderr
+
+    @pytest.mark.parametrize("words", jobs(), ids=" ".join)
+    def test_its_flags_are_those_of_the_job(
+        self, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        module, *flags = words
+        (tmp_path / "settings.yaml").write_text("tune: 30\n")
+        (tmp_path / "pipeline.yaml").write_text("snapshot: {strict: true}\n")
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("SHORTLIST_ARTIFACTS", str(tmp_path))
+        monkeypatch.setattr(sys, "argv", [module, *flags, "--check-flags"])
+        with pytest.raises(SystemExit) as ended:
+            importlib.import_module(module).main()
+        assert ended.value.code in {0, None}
 
     def test_its_pipeline_file_is_understood(self, environment: dict[str, str], tmp_path: Path) -> None:
         (content,) = re.findall(r"```yaml\n(.*?)```", section("The pipeline"), flags=re.DOTALL)

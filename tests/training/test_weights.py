@@ -21,6 +21,7 @@ from evaluation.logged_answers import LoggedAnswers
 from evaluation.replay import Compared, Figure
 from ranking.config import FEATURES, RankingConfig
 from tests.evaluation.made_up_answers import as_table, clicked_answers, config_of
+from tests.small_disk import fill, small_disk
 from tests.training.answer_rows import log_answers
 from training.errors import NothingToTrainOn
 from training.weights import fit_weights
@@ -157,6 +158,33 @@ class TestJob:
         assert not result["kept"]
         assert result["why"] in done.stdout
         assert sorted(path.name for path in (tmp_path / "result").iterdir()) == ["report.json", "report.txt"]
+
+    def test_the_same_again_is_not_fitted_again(self, tmp_path: Path) -> None:
+        pq.write_table(as_table(clicked_answers(WANTED, count=1000)), tmp_path / "log.parquet")
+        flags = (f"--answers={tmp_path}/log.parquet", f"--root={tmp_path}", "--if-changed")
+        first, again = (last_line(job(*flags)) for _ in range(2))
+        assert (first["changed"], again["changed"]) == (True, False)
+        assert (again["version"], again["kept"], again["path"]) == (first["version"], first["kept"], first["path"])
+        assert last_line(job(*flags, "--caution=50"))["changed"]
+        for path in (tmp_path / "weights").glob("*/report.json"):
+            path.unlink()
+        assert last_line(job(*flags))["changed"]
+
+    def test_too_few_clicks_may_be_no_failure(self, tmp_path: Path) -> None:
+        pq.write_table(as_table(clicked_answers(WANTED, count=100)), tmp_path / "log.parquet")
+        flags = (f"--answers={tmp_path}/log.parquet", f"--root={tmp_path}")
+        assert job(*flags).returncode == 1
+        assert "80 clicks in the older answers" in last_line(job(*flags, "--if-enough"))["skipped"]
+        assert not (tmp_path / "weights").exists()
+
+    def test_a_full_disk_leaves_no_half_of_a_result(self, tmp_path: Path) -> None:
+        pq.write_table(as_table(clicked_answers(WANTED, count=1000)), tmp_path / "log.parquet")
+        with small_disk(tmp_path / "disk", 1) as disk:
+            fill(disk, leave=4096)
+            done = job(f"--answers={tmp_path}/log.parquet", f"--root={disk}")
+            assert done.returncode == 1
+            assert "No space left on device" in done.stderr
+            assert [path for path in (disk / "weights").rglob("*") if path.is_file()] == []
 
     def test_flags_may_stand_in_a_file(self, tmp_path: Path) -> None:
         pq.write_table(as_table(clicked_answers(WANTED, count=1000)), tmp_path / "log.parquet")
