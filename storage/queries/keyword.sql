@@ -11,7 +11,12 @@ with rare as materialized (
 )
 select
     product_id,
-    round((0.3 + least(0.999999, 0.9 * ts_rank(search_vector, wish))) / 1.3 * 1000000) / 1000000 as score,
+    round(
+        (0.6 + least(
+            0.999999,
+            0.9 * ts_rank('{0.8, 0.8, 1, 1}', search_vector, wish) * power(3 / ln(length(search_vector) + 1), 0.3)
+        )) / 1.6 * 1000000
+    ) / 1000000 as score,
     (extract(epoch from updated_at) * 1000000)::bigint as revision
 from rare
 cross join lateral (
@@ -38,9 +43,11 @@ limit $2::integer;
 -- but one (of the six rarest terms, where there are more); then the rarest; then any. Each level looks at the two tiers of
 -- the popular products first and then at the rest; where at most 50 products hold the term that decides, or 3000 lie in the
 -- range of prices, at all of them at once. A step scores a thousand products at most, of the tiers the most popular ones.
--- score = (text * (0.9 + 0.1 * popularity) + level / 10) / 1.3, in [0, 1), where level is 3 for every term to 0 for any,
--- and text in [0, 1) the mean of ts_rank over the six rarest terms, weighted by their inverse document frequency. Rounded to
--- six decimals. popularity counts for products of the tiers, rounded to two decimals, and is 0 for others.
+-- score = (text * (0.9 + 0.1 * popularity) + level / 5) / 1.6, in [0, 1), where level is 3 for every term to 0 for any,
+-- and text in [0, 1) the mean of ts_rank over the six rarest terms, weighted by their inverse document frequency, times
+-- (3 / ln(n + 1)) ^ 0.3 for a product of n different words: a word says less of a product that says much. Words of titles,
+-- brands and categories weigh 1, of attributes and descriptions 0.8. Rounded to six decimals. popularity counts for
+-- products of the tiers, rounded to two decimals, and is 0 for others.
 -- What is asked is read from a CTE, so that the plan for any values is the plan for these: a session stops planning it
 -- anew.
 with recursive asked as materialized (
@@ -174,14 +181,14 @@ with recursive asked as materialized (
     cross join lateral (
         select
             array_agg(product_id) as ids, array_agg(updated_at) as updates,
-            array_agg((steps.level / 10.0 + least(0.999999, (0.9 + 0.1 * popularity) * (
-                weights[1] * ts_rank(search_vector, each_term[1])
-                + coalesce(weights[2] * ts_rank(search_vector, each_term[2]), 0)
-                + coalesce(weights[3] * ts_rank(search_vector, each_term[3]), 0)
-                + coalesce(weights[4] * ts_rank(search_vector, each_term[4]), 0)
-                + coalesce(weights[5] * ts_rank(search_vector, each_term[5]), 0)
-                + coalesce(weights[6] * ts_rank(search_vector, each_term[6]), 0)
-            ))) / 1.3) as scores
+            array_agg((steps.level / 5.0 + least(0.999999, (0.9 + 0.1 * popularity) * (
+                weights[1] * ts_rank('{0.8, 0.8, 1, 1}', search_vector, each_term[1])
+                + coalesce(weights[2] * ts_rank('{0.8, 0.8, 1, 1}', search_vector, each_term[2]), 0)
+                + coalesce(weights[3] * ts_rank('{0.8, 0.8, 1, 1}', search_vector, each_term[3]), 0)
+                + coalesce(weights[4] * ts_rank('{0.8, 0.8, 1, 1}', search_vector, each_term[4]), 0)
+                + coalesce(weights[5] * ts_rank('{0.8, 0.8, 1, 1}', search_vector, each_term[5]), 0)
+                + coalesce(weights[6] * ts_rank('{0.8, 0.8, 1, 1}', search_vector, each_term[6]), 0)
+            ) * power(3 / ln(length(search_vector) + 1), 0.3))) / 1.6) as scores
         from (
             (
                 select product_id, popularity, updated_at, search_vector
