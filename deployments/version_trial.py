@@ -15,7 +15,7 @@ from artifacts.trial_watch import OnTrial, TrialArtifact
 from contracts.arms import in_share
 from contracts.background import end
 from contracts.candidates import Retrieval, RetrieverName
-from contracts.deadline import Deadline
+from contracts.deadline import Deadline, time_limit
 from contracts.requests import ReadRequest
 from contracts.stages import Stage
 from deployments.error_window import ErrorWindow
@@ -25,6 +25,8 @@ from deployments.trial_arms import Arm
 POLL_S = 0.25
 CANARY_SHARE = 0.6
 """Of a request's time, what the version on trial may take: the rest is for the active one, should it fail."""
+GRACE_S = 0.02
+"""It ends in time by itself, or is made to."""
 
 T = TypeVar("T")
 A = TypeVar("A", bound=Arm)
@@ -131,7 +133,7 @@ class VersionTrial(Generic[T, A]):
         canary: Retrieval | None = None
         is_canarys = self._is_canarys(running, self._subject(request))
         if is_canarys:
-            canary = await self._asked(running, lambda arm: arm.retrieve(request, timeout_s=timeout_s * CANARY_SHARE))
+            canary = await self._asked(running, request, timeout_s * CANARY_SHARE)
             if canary is not None and self._placed(canary):
                 return canary
         started = time.perf_counter()
@@ -164,12 +166,13 @@ class VersionTrial(Generic[T, A]):
         elif self._stage_of(retrieval).status == "ok" and self._draw() < running.held.trial.share:
             running.shadow.offer(request)
 
-    async def _asked(self, running: _Running[T, A], ask: Callable[[A], Awaitable[Retrieval]]) -> Retrieval | None:
-        """What *ask* gets of the canary, counted unless it lists nothing; None where it failed or was too busy."""
+    async def _asked(self, running: _Running[T, A], request: ReadRequest, timeout_s: float) -> Retrieval | None:
+        """What the canary retrieves, counted unless it lists nothing; None where it failed or was too busy."""
         started = time.perf_counter()
         retrieval: Retrieval | None = None
         try:
-            retrieval = await ask(running.arm)
+            async with time_limit(timeout_s + GRACE_S):
+                retrieval = await running.arm.retrieve(request, timeout_s=timeout_s)
             failure = _failure(self._stage_of(retrieval))
         except Exception as error:
             log.exception("the canary of %s failed", running.held.loaded.version)

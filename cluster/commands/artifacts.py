@@ -15,8 +15,8 @@ from cluster.served_versions import ServedVersions
 
 artifacts = typer.Typer(
     help=(
-        "The versions that training made: look at them, compare and try them, put one into use, go back, remove old ones."
-        "\n\n"
+        "The versions that training made: look at them, compare them, try one, put one into use, go back, remove old "
+        "ones.\n\n"
         "They lie in --root, else in the local stack's directory if it runs, else in $SHORTLIST_ARTIFACTS. "
         "Which version is in use is a small file there, ACTIVE; serving follows it within about a second."
     ),

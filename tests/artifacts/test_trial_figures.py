@@ -34,7 +34,7 @@ class TestCompared:
 class TestRankCorrelation:
     def test_it_is_spearmans_of_the_common_ones(self) -> None:
         stats = pytest.importorskip("scipy.stats")
-        chance = random.Random(7)
+        chance = random.Random(7)  # noqa: S311  no secret
         for _ in range(50):
             one, other = chance.sample(IDS, 15), chance.sample(IDS, 20)
             common = sorted({*one} & {*other})

@@ -130,6 +130,7 @@ class TestTrials:
     def test_a_worse_one_is_shadowed_and_no_canary(
         self, store: ArtifactStore, trials: TrialLog, versions: tuple[str, str], tmp_path: Path
     ) -> None:
+        assert versions[0] == store.active_version(KIND)
         source = tmp_path / "worse"
         source.mkdir()
         figures = {"version": new_version(), **measured(0.01)}
