@@ -121,7 +121,8 @@ class VersionTrial(Generic[T, A]):
         """
         Return what the version on trial retrieves where *request* is its canary's, else what *active* does.
 
-        Where the canary fails, or finds nothing and the active version something, the active version answers.
+        Where the canary fails or finds nothing, the active version is asked too. Where it does better it answers, and
+        the canary has failed; where it does not, the fault is elsewhere.
 
         Args:
             active: Retrieves within so many seconds with the active version.
@@ -129,22 +130,26 @@ class VersionTrial(Generic[T, A]):
         running = self._present()
         if running is None:
             return await active(timeout_s)
-        deadline = Deadline.in_seconds(timeout_s)
-        canary: Retrieval | None = None
-        is_canarys = self._is_canarys(running, self._subject(request))
-        if is_canarys:
-            canary = await self._asked(running, request, timeout_s * CANARY_SHARE)
-            if canary is not None and self._placed(canary):
-                return canary
-        started = time.perf_counter()
-        retrieval = await active(deadline.left_s())
-        if canary is not None:
-            # Both list nothing: then the canary is as good.
-            lacking = self._placed(retrieval) and self._stage_of(retrieval).cause != "not_requested"
-            self._count(running, canary=True, ms=None, failed="it found nothing" if lacking else None)
-            return retrieval if lacking else canary
-        if not is_canarys:
+        if not self._is_canarys(running, self._subject(request)):
+            started = time.perf_counter()
+            retrieval = await active(timeout_s)
             self._note(running, request, retrieval, (time.perf_counter() - started) * 1000)
+            return retrieval
+        deadline = Deadline.in_seconds(timeout_s)
+        canary, failure, ms = await self._asked(running, request, timeout_s * CANARY_SHARE)
+        if canary is not None and failure is None and self._found_something(canary):
+            self._count(running, canary=True, ms=ms, failed=None)
+            return canary
+        retrieval = await active(deadline.left_s())
+        better = _failure(self._stage_of(retrieval)) is None and self._found_something(retrieval)
+        if canary is not None and failure is None:
+            if not better:
+                self._count(running, canary=True, ms=ms, failed=None)
+                return canary
+            if self._stage_of(canary).degraded:
+                return retrieval
+        if better:
+            self._count(running, canary=True, ms=ms, failed=failure or "it found nothing")
         return retrieval
 
     async def by_canary(self, subject: str, ask: Callable[[A], Awaitable[Result]]) -> Result | None:
@@ -166,8 +171,10 @@ class VersionTrial(Generic[T, A]):
         elif self._stage_of(retrieval).status == "ok" and self._draw() < running.held.trial.share:
             running.shadow.offer(request)
 
-    async def _asked(self, running: _Running[T, A], request: ReadRequest, timeout_s: float) -> Retrieval | None:
-        """What the canary retrieves, counted unless it lists nothing; None where it failed or was too busy."""
+    async def _asked(
+        self, running: _Running[T, A], request: ReadRequest, timeout_s: float
+    ) -> tuple[Retrieval | None, str | None, float]:
+        """What the canary retrieves, how it failed, and the milliseconds it took."""
         started = time.perf_counter()
         retrieval: Retrieval | None = None
         try:
@@ -177,12 +184,7 @@ class VersionTrial(Generic[T, A]):
         except Exception as error:
             log.exception("the canary of %s failed", running.held.loaded.version)
             failure = repr(error)
-        placed = retrieval is not None and self._placed(retrieval)
-        if failure is not None or placed:
-            self._count(running, canary=True, ms=(time.perf_counter() - started) * 1000, failed=failure)
-        if retrieval is None or failure is not None or (self._stage_of(retrieval).degraded and not placed):
-            return None
-        return retrieval
+        return retrieval, failure, (time.perf_counter() - started) * 1000
 
     def _count(self, running: _Running[T, A], *, canary: bool, ms: float | None, failed: str | None) -> None:
         """Count a request of one of the two versions; end the canary where it fails too often."""
@@ -205,7 +207,7 @@ class VersionTrial(Generic[T, A]):
         stages = (stage for stage in retrieval.stages if stage.name == self._stage)
         return next(stages, Stage(self._stage, "skipped", cause="not_requested"))
 
-    def _placed(self, retrieval: Retrieval) -> bool:
+    def _found_something(self, retrieval: Retrieval) -> bool:
         """Whether the artifact found any of the candidates, or had not to look for any."""
         placing = retrieval.candidates.placings.get(self._stage)
         found = placing is not None and bool((placing.ranks > 0).any())
@@ -231,7 +233,11 @@ class VersionTrial(Generic[T, A]):
 
     async def _take_up(self, held: OnTrial[T]) -> None:
         arm = self._make(held)
-        await arm.start()
+        try:
+            await arm.start()
+        except BaseException:
+            await arm.stop()
+            raise
         figures = TrialFigures()
         shadow = ShadowQueue(arm, (figures, self.totals)) if held.trial.mode == "shadow" else None
         self._running = _Running(held, arm, figures, shadow)
@@ -246,7 +252,7 @@ class VersionTrial(Generic[T, A]):
 
 
 def _failure(stage: Stage) -> str | None:
-    """How the artifact's part of an answer failed; None where it did not, or for too much to do or a lagging server."""
+    """How the artifact's part of an answer failed; None where it did not, or had too much to do."""
     if not stage.degraded or stage.fallback == "stale index" or stage.cause in ("overloaded", "replica_lag"):
         return None
     return stage.cause
