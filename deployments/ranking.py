@@ -21,6 +21,7 @@ from deployments.replica import settle
 from deployments.replica_health import ReplicaHealth
 from deployments.replica_log import log_beside_serve
 from deployments.replica_metrics import export_replica
+from deployments.trial_samples import failed_samples
 from ranking.config import RankingConfig
 from ranking.rankers import FactorVersion, WeightedRanker
 
@@ -37,7 +38,9 @@ class RankingDeployment:
         self._trial.start()
         self._config = RankingConfig()
         self._health = ReplicaHealth()
-        self._metrics = export_replica(self._health.samples, artifact_samples(self._factors))
+        self._metrics = export_replica(
+            self._health.samples, artifact_samples(self._factors), failed_samples(self._trial)
+        )
         self._health.watch(factors=self._factors, trial=self._trial, metrics=self._metrics)
         settle()
         self._health.probe(factors=FactorsProbe(self._factors))
