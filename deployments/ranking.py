@@ -14,14 +14,13 @@ from artifacts.factors import Factors
 from artifacts.store import ArtifactStore
 from contracts.ranked import RankedPage, RankRequest
 from deployments.artifact_probes import FactorsProbe
-from deployments.artifact_samples import artifact_samples
+from deployments.artifact_samples import artifact_samples, failed_samples
 from deployments.artifact_watch import artifact_status, trial_of_factors, watch_factors
 from deployments.options import INNER
 from deployments.replica import settle
 from deployments.replica_health import ReplicaHealth
 from deployments.replica_log import log_beside_serve
 from deployments.replica_metrics import export_replica
-from deployments.trial_samples import failed_samples
 from ranking.config import RankingConfig
 from ranking.rankers import FactorVersion, WeightedRanker
 

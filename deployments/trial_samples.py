@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from artifacts.trial_watch import TrialArtifact
+from deployments.artifact_samples import failed_sample
 from deployments.metrics import Sample
 from deployments.version_trial import VersionTrial
 
@@ -20,7 +20,7 @@ def trial_samples(tried: VersionTrial[Any, Any]) -> Callable[[], Iterator[Sample
             in_force = running is not None and running["mode"] == mode
             text = "Whether this replica takes part in a trial: 1 or 0."
             yield Sample("shortlist_trial_running", text, float(in_force), tags={**kind, "mode": mode})
-        yield _failed(tried.kind, tried.failed)
+        yield failed_sample(tried.kind, tried.failed)
         for arm, figures in (("active", seen.active), ("trial", seen.trial)):
             tags = {**kind, "arm": arm}
             yield Sample("shortlist_trial_requests_total", "Requests by version.", figures.requests, "total", tags)
@@ -37,17 +37,3 @@ def trial_samples(tried: VersionTrial[Any, Any]) -> Callable[[], Iterator[Sample
                 yield Sample(f"shortlist_shadow_{name}", text, value, tags=kind)
 
     return samples
-
-
-def failed_samples(watched: TrialArtifact[Any]) -> Callable[[], Iterator[Sample]]:
-    """Return what yields how many trials a part has ended that only holds the version."""
-
-    def samples() -> Iterator[Sample]:
-        yield _failed(watched.kind, watched.ended)
-
-    return samples
-
-
-def _failed(kind: str, count: int) -> Sample:
-    text = "Trials that this replica ended because their version failed."
-    return Sample("shortlist_trials_failed_total", text, count, "total", {"kind": kind})
