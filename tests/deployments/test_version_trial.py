@@ -76,9 +76,9 @@ class Replica:
     active: RecommendationRetrieval
     tried: VersionTrial[Factors, Any]
 
-    async def asked(self, request: ReadRequest) -> Retrieval:
+    async def asked(self, request: ReadRequest, *, timeout_s: float = 10.0) -> Retrieval:
         assert isinstance(request, RecommendationRequest)
-        return await self.tried.retrieve(request, 10.0, lambda s: self.active.retrieve(request, timeout_s=s))
+        return await self.tried.retrieve(request, timeout_s, lambda s: self.active.retrieve(request, timeout_s=s))
 
     async def running(self) -> None:
         await until(lambda: self.tried.status() is not None)
@@ -219,7 +219,7 @@ class TestCanary:
         begin(replica.store, other_factors(replica.store, tmp_path), "canary")
         async with followed(replica.tried):
             await replica.running()
-            assert best(await replica.asked(FOR_DRINKER)) == "p1"
+            assert best(await replica.asked(FOR_DRINKER, timeout_s=4.0)) == "p1"
             assert replica.tried.totals.trial.errors == 1
 
     async def test_an_end_by_hand_is_followed(self, replica: Replica, tmp_path: Path) -> None:
@@ -320,7 +320,7 @@ class TestSearch:
             return await made
 
         by_version: dict[bool, list[list[str]]] = {True: [], False: []}
-        for number in range(8):
+        for number in range(30):
             request = SearchRequest(q="red wine", user_id=f"u{number}")
             retrieval = await asked(request)
             is_canarys = in_share(0.5, version, searcher(request) or "")
