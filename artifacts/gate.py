@@ -12,13 +12,14 @@ from pathlib import Path
 
 from artifacts.activations import Action
 from artifacts.embedding_index import EmbeddingIndex
-from artifacts.errors import ArtifactError, GateRefused
+from artifacts.errors import ArtifactCorrupt, ArtifactError, GateRefused
 from artifacts.factors import Factors
 from artifacts.loading import load_or_refuse
 from artifacts.manifest import ArtifactKind, Manifest
 from artifacts.popularity_table import PopularityTable
 from artifacts.quality import MARGIN, Judgement, against_active, against_floors
 from artifacts.store import ArtifactStore
+from artifacts.trials import Trial
 
 LOADERS: dict[ArtifactKind, Callable[[Path, Manifest], object]] = {
     "embeddings": EmbeddingIndex.load,
@@ -100,6 +101,37 @@ def activate(
     if verdict.refusals and not force:
         raise GateRefused(kind, version, verdict.refusals)
     _enter(store, verdict, "activate", verdict.refusals, enter)
+    return verdict
+
+
+def try_out(
+    store: ArtifactStore, kind: ArtifactKind, trial: Trial, *, margin: float = MARGIN, force: bool = False
+) -> Verdict:
+    """
+    Put *trial* in force if its version loads; one that users get, a canary, has to pass the gate too.
+
+    Raises:
+        GateRefused: it is a canary, and its figures do not do.
+        ArtifactMissing, ArtifactCorrupt, ArtifactStoreUnavailable: it cannot be used.
+        No trial was begun, whatever is raised.
+    """
+    verdict = judge(store, kind, trial.version, margin=margin)
+    if verdict.refusals and trial.mode == "canary" and not force:
+        raise GateRefused(kind, trial.version, verdict.refusals)
+    trials = store.trials(kind)
+    try:
+        before = trials.current()
+    except ArtifactCorrupt:
+        before = None
+    trials.begin(trial)
+    if before is not None:
+        trials.end(before.id, f"the {trial.mode} of {trial.version} took its place")
+    try:
+        store.manifest(kind, trial.version)
+    except ArtifactError:
+        # Pruned in the same moment; `withdraw` looks at TRIAL after it has hidden a version.
+        trials.end(trial.id, "its version was removed", failed=True)
+        raise
     return verdict
 
 

@@ -58,7 +58,7 @@ def retention(
         now: The present, where it is another one.
 
     Raises:
-        ArtifactCorrupt: ``ACTIVE`` is damaged or gone; nobody can tell what is in use.
+        ArtifactCorrupt: ``ACTIVE`` is damaged or gone, or ``TRIAL`` damaged; nobody can tell what is in use.
         ValueError: *keep_hours* is too low.
     """
     if keep_hours < KEPT_HOURS:
@@ -115,6 +115,8 @@ def _needed(store: ArtifactStore, kind: ArtifactKind, history: Sequence[Activati
             needed[replaced] = "in use before the active one"
     for version in store.in_use_before(kind)[:1]:
         needed[version] = "a rollback goes to it"
+    if tried := store.on_trial(kind):
+        needed[tried] = "on trial"
     needed[active] = "active"
     return needed
 

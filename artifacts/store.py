@@ -7,23 +7,19 @@ for each activation, so that of two at once none is lost; ``<root>/<kind>/HISTOR
 
 from __future__ import annotations
 
-import hashlib
 import os
-import tempfile
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pyarrow import fs as arrow_fs
-
 from artifacts.activations import ENTRY_SUFFIX, HISTORY_READ, Action, Activation, entry_name, in_use_before
 from artifacts.checksums import first_difference, sha256_of
 from artifacts.errors import ArtifactCorrupt, ArtifactError, ArtifactMissing, ArtifactStoreUnavailable
-from artifacts.local_tree import LocalTree
 from artifacts.manifest import MANIFEST_NAME, ArtifactKind, FileRecord, Manifest, ManifestDraft, is_version
-from artifacts.object_tree import ObjectTree
+from artifacts.places import tree_at
 from artifacts.tree import STAGING_PREFIX, Leftover, StoredFile, Tree, Withdrawn
+from artifacts.trials import TrialLog
 
 ROOT_VARIABLE = "SHORTLIST_ARTIFACTS"
 CACHE_VARIABLE = "SHORTLIST_ARTIFACT_CACHE"
@@ -117,6 +113,20 @@ class ArtifactStore:
                 used.append(self.manifest(kind, version).parent or "")
         return [version for version in dict.fromkeys(used) if is_version(version)]
 
+    def trials(self, kind: ArtifactKind) -> TrialLog:
+        """The trials of *kind*: which version is tried beside the active one, and how earlier trials ended."""
+        return TrialLog(self._tree, kind, self.root)
+
+    def on_trial(self, kind: ArtifactKind) -> str | None:
+        """
+        Return the version that is tried beside the active one, or None.
+
+        Raises:
+            ArtifactCorrupt: ``TRIAL`` is damaged.
+        """
+        trial = self.trials(kind).current()
+        return None if trial is None else trial.version
+
     def manifest(self, kind: ArtifactKind, version: str) -> Manifest:
         """
         Return the manifest of a version.
@@ -190,14 +200,18 @@ class ArtifactStore:
             if replaced is not None:
                 self._tree.replace(f"{kind}/ACTIVE", replaced.encode() + b"\n")
             raise ArtifactMissing(f"{self.root}/{kind}/{version} was removed meanwhile. Activate another version.")
+        with suppress(ArtifactError):
+            # Replicas end it themselves where this is not done any more.
+            if (trial := self.trials(kind).current()) is not None and trial.version == version:
+                self.trials(kind).end(trial.id, "it was activated")
 
     def withdraw(self, kind: ArtifactKind, version: str) -> Withdrawn | None:
-        """Hide a version from readers, to remove it; None where it is gone, or was activated in the same moment."""
+        """Hide a version from readers, to remove it; None where it is gone, or came into use in the same moment."""
         withdrawn = self._tree.withdraw(f"{kind}/{version}")
         if withdrawn is None:
             return None
         try:
-            needed = self.active_version(kind) == version
+            needed = version in (self.active_version(kind), self.on_trial(kind))
         except ArtifactError:
             needed = True
         if needed:
@@ -269,30 +283,3 @@ class ArtifactStore:
 
 
 _ADVICE = "Roll back by activating another version, or train again."
-
-
-def tree_at(root: str, cache: str | None) -> Tree:
-    """
-    Return what lies at *root*: a local directory, or an object store for a URI other than ``file://``.
-
-    Raises:
-        ArtifactStoreUnavailable: the URI cannot be opened.
-    """
-    scheme, separator, rest = root.partition("://")
-    if not separator:
-        return LocalTree(Path(root))
-    if scheme == "file":
-        return LocalTree(Path(rest))
-    try:
-        filesystem, base = arrow_fs.FileSystem.from_uri(root)
-    except (OSError, ValueError) as error:
-        raise ArtifactStoreUnavailable(
-            f"Cannot open {root}: {error}. Name a local directory, or a URI such as s3://bucket/prefix."
-        ) from error
-    return ObjectTree(filesystem, base, _cache_for(root, cache))
-
-
-def _cache_for(root: str, cache: str | None) -> Path:
-    """A directory of this root's own, so that two stores never share cached versions."""
-    parent = Path(cache) if cache else Path(tempfile.gettempdir()) / f"shortlist-artifacts-{os.getuid()}"
-    return parent / hashlib.sha256(root.encode()).hexdigest()[:12]

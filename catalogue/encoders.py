@@ -1,4 +1,4 @@
-"""The encoders that products are embedded for: of the active embeddings version, and of the one in use before it."""
+"""The encoders that products are embedded for: of the version in use, of the one before and of one on trial."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class LiveEncoders:
         self.problem: str | None = None
         self._open_store = open_store
         self._store: ArtifactStore | None = None
-        self._seen: tuple[str | None, bool] | None = None
+        self._seen: tuple[str | None, str | None, bool] | None = None
         self._retry_at = 0.0
 
     def look(self, *, load: bool) -> None:
@@ -58,15 +58,15 @@ class LiveEncoders:
         """
         try:
             self._store = self._store or self._open_store()
-            active = _active(self._store)
+            active, tried = _active(self._store), _on_trial(self._store)
         except ArtifactError as error:
             self.problem = str(error)
             return
-        if self._seen == (active, load) and (self.problem is None or time.monotonic() < self._retry_at):
+        if self._seen == (active, tried, load) and (self.problem is None or time.monotonic() < self._retry_at):
             return
-        self._seen, self._retry_at = (active, load), time.monotonic() + RETRY_S
+        self._seen, self._retry_at = (active, tried, load), time.monotonic() + RETRY_S
         problems: list[str] = []
-        wanted = _wanted(self._store, active, problems)
+        wanted = _wanted(self._store, active, tried, problems)
         self.encoders = self._followed(self._store, wanted, problems, load=load)
         self.problem = "; ".join(problems) or None
 
@@ -96,8 +96,19 @@ def _active(store: ArtifactStore) -> str | None:
     return active or next(iter(store.once_active(KIND)), None)
 
 
-def _wanted(store: ArtifactStore, active: str | None, problems: list[str]) -> list[str]:
-    """The active version, and the one that a rollback would bring back; where there is none, the one used last."""
+def _on_trial(store: ArtifactStore) -> str | None:
+    """The version that a canary or a shadow uses; a damaged ``TRIAL`` is none."""
+    with suppress(ArtifactCorrupt):
+        return store.on_trial(KIND)
+    return None
+
+
+def _wanted(store: ArtifactStore, active: str | None, tried: str | None, problems: list[str]) -> list[str]:
+    """
+    The active version, the one on trial, and the one that a rollback would bring back.
+
+    Where there is nothing to go back to, the one used last.
+    """
     if active is None:
         problems.append("no embeddings version is active; train one")
         return []
@@ -107,7 +118,7 @@ def _wanted(store: ArtifactStore, active: str | None, problems: list[str]) -> li
     except ArtifactError as error:
         problems.append(str(error))
         before = None
-    return [active] if before is None else [active, before]
+    return [version for version in (active, tried, before) if version is not None]
 
 
 def _encoder_version(manifest: Manifest) -> str:

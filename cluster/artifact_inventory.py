@@ -17,13 +17,15 @@ Document = dict[str, Any]
 
 
 def inventory(store: ArtifactStore, kind: ArtifactKind, served: ServedVersions) -> Document:
-    """Return every version of *kind*, oldest first, which is active, which was before, and what is wrong."""
+    """Return every version of *kind*, oldest first, which is active, was before, is tried, and what is wrong."""
     active, problem = active_of(store, kind)
     before = store.in_use_before(kind)
+    on_trial, damaged = trial_of(store, kind)
     return {
         "active": active,
         "before": before[0] if before else None,
-        "problem": problem,
+        "on_trial": on_trial,
+        "problem": problem or damaged,
         "versions": [version_row(store, kind, version, active, served) for version in store.versions(kind)],
     }
 
@@ -32,6 +34,14 @@ def active_of(store: ArtifactStore, kind: ArtifactKind) -> tuple[str | None, str
     """Return the active version, or None and, where ``ACTIVE`` is damaged, what is wrong."""
     try:
         return store.active_version(kind), None
+    except ArtifactCorrupt as error:
+        return None, str(error)
+
+
+def trial_of(store: ArtifactStore, kind: ArtifactKind) -> tuple[str | None, str | None]:
+    """Return the version on trial, or None and, where ``TRIAL`` is damaged, what is wrong."""
+    try:
+        return store.on_trial(kind), None
     except ArtifactCorrupt as error:
         return None, str(error)
 

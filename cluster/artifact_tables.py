@@ -23,7 +23,8 @@ def versions_table(kind: ArtifactKind, document: Document) -> Table:
     for name in ("", "version", "published", "size", "figures", "parent", "served by"):
         table.add_column(name, justify="right" if name == "size" else "left", overflow="fold")
     for row in document["versions"]:
-        mark = "*" if row["active"] else "<" if row["version"] == document["before"] else ""
+        mark = "*" if row["active"] else "~" if row["version"] == document["on_trial"] else ""
+        mark = mark or ("<" if row["version"] == document["before"] else "")
         figures = row["problem"] or figures_text(judged_metrics(kind, row["metrics"]), separator="\n")
         published = "" if row["created_at"] is None else moment(datetime.fromisoformat(row["created_at"]))[:-3]
         size = "" if row["bytes"] is None else size_text(row["bytes"])
@@ -62,6 +63,42 @@ def history_lines(history: list[Activation]) -> list[str]:
         forced = f" (forced: {'; '.join(each.overruled)})" if each.overruled else ""
         lines.append(f"{moment(each.activated_at)}  {verb} {each.version}{instead}{forced}")
     return lines
+
+
+def trial_lines(kind: str, document: Document) -> list[str]:
+    """What is tried on whom, since when, and how it ended."""
+    trial, ending = document["trial"], document["ending"]
+    whom = "of users" if trial["mode"] == "canary" else "of requests"
+    since = moment(datetime.fromisoformat(trial["begun_at"]))
+    lines = [f"{kind} {trial['version']}: {trial['mode']}, {trial['share']:.4g} {whom}, since {since}"]
+    if ending is not None:
+        ended_at = moment(datetime.fromisoformat(ending["ended_at"]))
+        lines.append(f"ended {ended_at}: {ending['reason']}")
+    elif not document["in_force"]:
+        lines.append("not in force")
+    if not document["replicas"]:
+        lines.append("no replica has reported anything of it yet")
+    return lines
+
+
+def trial_table(document: Document) -> Table:
+    """What the active version and the one on trial did; of a shadow, how their lists differ."""
+    figures = document["figures"]
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for name in ("", "active", "on trial"):
+        table.add_column(name, justify="right" if name else "left")
+    for key, name in (("requests", "requests"), ("errors", "errors"), ("p50_ms", "p50 ms"), ("p95_ms", "p95 ms")):
+        table.add_row(name, _value(figures["active"][key]), _value(figures["trial"][key]))
+    if document["trial"]["mode"] == "shadow":
+        for key, name in (
+            ("compared", "compared"),
+            ("dropped", "dropped"),
+            ("overlap_at_10", "overlap at 10"),
+            ("rank_correlation", "rank correlation"),
+            ("score_shift", "score shift"),
+        ):
+            table.add_row(name, "", _value(figures[key]))
+    return table
 
 
 def difference_table(document: Document) -> Table:

@@ -56,6 +56,13 @@ def _artifact_refused(figures: Figures) -> Iterator[Finding]:
             yield Finding(tags["kind"], f"The active version of {tags['kind']} is refused. {_job(tags['kind'])}")
 
 
+def _trial_failed(figures: Figures) -> Iterator[Finding]:
+    for tags, count in figures.grown("shortlist_trials_failed_total"):
+        if count > 0:
+            text = f"A version of {tags['kind']} failed its trial, which is ended; the active version answers everyone."
+            yield Finding(tags["kind"], f"{text} Why: shortlist artifacts trial {tags['kind']}.")
+
+
 def _pool_exhausted(figures: Figures) -> Iterator[Finding]:
     for tags, timeouts in figures.grown("shortlist_pool_timeouts_total"):
         if timeouts > 0:
@@ -98,6 +105,7 @@ RULES = (
     Rule("ShortlistBreakerOpen", _breaker_open, "Answers do without it. " + RUNBOOK.format("breaker-open")),
     Rule("ShortlistArtifactMissing", _artifact_missing, RUNBOOK.format("artifact"), held_s=300.0),
     Rule("ShortlistArtifactRefused", _artifact_refused, "Or roll back. " + RUNBOOK.format("artifact")),
+    Rule("ShortlistTrialFailed", _trial_failed, RUNBOOK.format("trial")),
     Rule("ShortlistPoolExhausted", _pool_exhausted, RUNBOOK.format("pool-exhausted")),
     Rule("ShortlistShedding", _shedding, "Add replicas. " + RUNBOOK.format("overload"), held_s=60.0),
     Rule("ShortlistErrors", _errors, RUNBOOK.format("errors")),

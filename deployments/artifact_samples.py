@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, get_args
 
 from artifacts.active import ActiveArtifact, Cause
+from artifacts.trial_watch import TrialArtifact
 from deployments.metrics import Sample
 
 
@@ -44,3 +45,18 @@ def _samples(artifact: ActiveArtifact[Any]) -> Iterator[Sample]:
         yield Sample(
             "shortlist_artifact_age_seconds", "Since the version in use was made.", age.total_seconds(), tags=tags
         )
+
+
+def failed_samples(watched: TrialArtifact[Any]) -> Callable[[], Iterator[Sample]]:
+    """Return what yields how many trials a part has ended that only holds the version."""
+
+    def samples() -> Iterator[Sample]:
+        yield failed_sample(watched.kind, watched.ended)
+
+    return samples
+
+
+def failed_sample(kind: str, count: int) -> Sample:
+    """How many trials of *kind* a replica has ended."""
+    text = "Trials that this replica ended because their version failed."
+    return Sample("shortlist_trials_failed_total", text, count, "total", {"kind": kind})

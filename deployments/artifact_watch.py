@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Collection
 from typing import Any, TypeVar
 
 from artifacts.active import ActiveArtifact
 from artifacts.embedding_index import EmbeddingIndex
 from artifacts.factors import Factors
 from artifacts.store import ArtifactStore
+from artifacts.trial_watch import TrialArtifact
+from artifacts.trials import Mode
+from deployments.replica import replica_name
 
 T = TypeVar("T")
 
@@ -25,6 +29,16 @@ async def watch_embeddings(store: ArtifactStore) -> ActiveArtifact[EmbeddingInde
 async def watch_factors(store: ArtifactStore) -> ActiveArtifact[Factors]:
     """Return the active factor model; waits for the first load, whatever comes of it."""
     return await _watched(ActiveArtifact("collaborative", Factors.load, store))
+
+
+def trial_of_embeddings(store: ArtifactStore) -> TrialArtifact[EmbeddingIndex]:
+    """Return the embedding index on trial; not watched yet."""
+    return TrialArtifact("embeddings", EmbeddingIndex.load, store, replica=replica_name())
+
+
+def trial_of_factors(store: ArtifactStore, modes: Collection[Mode] = ("shadow", "canary")) -> TrialArtifact[Factors]:
+    """Return the factor model on trial in one of *modes*; not watched yet."""
+    return TrialArtifact("collaborative", Factors.load, store, replica=replica_name(), modes=modes)
 
 
 def artifact_status(active: ActiveArtifact[Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from contracts.answers import Answer
+from contracts.arms import personal_to
 from contracts.deadline import Deadline, time_limit
 from contracts.requests import ReadRequest, RecommendationRequest, SearchRequest
 from contracts.stages import Cause, Stage
@@ -66,6 +67,7 @@ class CachedReads:
         versions: The versions of an answer made now; None while they are not known.
         event_count: How many events of a user an answer made now takes into account, within so many seconds; may raise
             DatabaseUnavailable.
+        of_arm: The versions of an answer to a request, made of those for everyone: those of a canary for its users.
     """
 
     def __init__(
@@ -74,10 +76,12 @@ class CachedReads:
         *,
         versions: Callable[[], Versions | None],
         event_count: Callable[[str, float], Awaitable[int]],
+        of_arm: Callable[[ReadRequest, Versions], Versions] = lambda _, versions: versions,
     ) -> None:
         self._results = ResultCache(cache)
         self._versions = versions
         self._event_count = event_count
+        self._of_arm = of_arm
         self._seen: OrderedDict[str, int] = OrderedDict()
         self._flights: SingleFlight[tuple[Answer, CacheOutcome]] = SingleFlight()
 
@@ -130,6 +134,7 @@ class CachedReads:
         versions = self._versions()
         if versions is None:
             return "versions-unknown"
+        versions = self._of_arm(request, versions)
         user_id = personal_to(request)
         if user_id is None:
             return _Subject(versions, None)
@@ -175,15 +180,6 @@ class CachedReads:
             return CacheOutcome("miss", detail="versions-moved")
         begun = self._results.keep_soon(key, replace(answer, products=None))
         return CacheOutcome("miss", detail="storing" if begun else "not-stored")
-
-
-def personal_to(request: ReadRequest) -> str | None:
-    """The user on whose events the answer to *request* depends, if any."""
-    if isinstance(request, SearchRequest):
-        return request.user_id
-    if isinstance(request, RecommendationRequest) and request.kind != "popular":
-        return request.user_id
-    return None
 
 
 def _as_last_seen(answer: Answer, subject: _Subject) -> Answer:

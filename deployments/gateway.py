@@ -126,7 +126,9 @@ class GatewayDeployment:
             recommendation=hops["recommendation"],
             ranking=hops["ranking"],
             stand_ins=stand_ins,
-            cached=CachedReads(self._cache, versions=self._versions, event_count=self._event_count),
+            cached=CachedReads(
+                self._cache, versions=self._versions, event_count=self._event_count, of_arm=self._deployed.of_arm
+            ),
             hydrator=self._hydrator,
             config=config,
             attributes=self._attributes,

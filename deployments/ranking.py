@@ -14,8 +14,8 @@ from artifacts.factors import Factors
 from artifacts.store import ArtifactStore
 from contracts.ranked import RankedPage, RankRequest
 from deployments.artifact_probes import FactorsProbe
-from deployments.artifact_samples import artifact_samples
-from deployments.artifact_watch import artifact_status, watch_factors
+from deployments.artifact_samples import artifact_samples, failed_samples
+from deployments.artifact_watch import artifact_status, trial_of_factors, watch_factors
 from deployments.options import INNER
 from deployments.replica import settle
 from deployments.replica_health import ReplicaHealth
@@ -27,15 +27,20 @@ from ranking.rankers import FactorVersion, WeightedRanker
 
 @serve.deployment(name="ranking", **INNER)
 class RankingDeployment:
-    """Holds the item factors, the current version and the one before; they are loaded off the request path."""
+    """Holds the item factors: the current version, the one before and one on trial, loaded off the request path."""
 
     async def __init__(self) -> None:  # type: ignore[misc]  # Serve awaits it
         log_beside_serve()
-        self._factors = await watch_factors(ArtifactStore.from_environment())
+        store = ArtifactStore.from_environment()
+        self._factors = await watch_factors(store)
+        self._trial = trial_of_factors(store, modes=["canary"])
+        self._trial.start()
         self._config = RankingConfig()
         self._health = ReplicaHealth()
-        self._metrics = export_replica(self._health.samples, artifact_samples(self._factors))
-        self._health.watch(factors=self._factors, metrics=self._metrics)
+        self._metrics = export_replica(
+            self._health.samples, artifact_samples(self._factors), failed_samples(self._trial)
+        )
+        self._health.watch(factors=self._factors, trial=self._trial, metrics=self._metrics)
         settle()
         self._health.probe(factors=FactorsProbe(self._factors))
 
@@ -45,7 +50,8 @@ class RankingDeployment:
 
     async def rank(self, request: RankRequest) -> RankedPage:
         """Return the page of the order that *request* asks for."""
-        held = (self._factors.current, self._factors.previous)
+        tried = self._trial.current
+        held = (self._factors.current, self._factors.previous, tried.loaded if tried else None)
         versions = tuple(_version(loaded) for loaded in held if loaded is not None)
         return WeightedRanker(self._config, versions).rank(request)
 

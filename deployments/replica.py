@@ -5,11 +5,21 @@ from __future__ import annotations
 import asyncio
 import gc
 import math
+import secrets
 
 from ray import serve
+from ray.serve.exceptions import RayServeException
 from ray.serve.schema import ApplicationStatus
 
 STATUS_TIMEOUT_S = 2.0
+
+
+def replica_name() -> str:
+    """Return a name that no other replica has or had, fit for a file."""
+    try:
+        return serve.get_replica_context().replica_id.unique_id
+    except RayServeException:  # a test holds the deployment without Serve
+        return secrets.token_hex(4)
 
 
 def most_replicas() -> int:

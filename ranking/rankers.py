@@ -75,7 +75,7 @@ class WeightedRanker:
         absent = np.full(len(product_ids), np.nan)
         matched = next((held for held in self.factor_versions if held.version == request.user_vector_version), None)
         if request.user_vector is None or matched is None:
-            return absent, None
+            return absent, matched
         rows, factors = matched.factors.rows_of(product_ids)
         absent[rows] = collaborative(affinity(request.user_vector, factors), matched.transform)
         return absent, matched

@@ -16,9 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from artifacts.active import ActiveArtifact, Loaded
+from artifacts.active import Loaded
 from artifacts.embedding_index import EmbeddingIndex
 from artifacts.factors import Factors
+from artifacts.held import Held
 from artifacts.id_map import IdMap
 from contracts.background import end
 from contracts.consistency import ConsistencyToken
@@ -33,6 +34,8 @@ from storage.errors import DatabaseUnavailable, QueryTimeout, StorageError, Time
 from storage.feed_position import FeedPosition
 
 _MASKS_KEPT = 8
+# The active factor model, the one before and one on trial.
+_MODELS_KEPT = 3
 _READ_S = 10.0
 _FULL = "more changes are ahead of an open transaction than are remembered; the rest waits for its end"
 
@@ -86,9 +89,7 @@ class LiveCatalogue:
         period_s: Seconds between two pulls.
     """
 
-    def __init__(
-        self, database: Database, embeddings: ActiveArtifact[EmbeddingIndex] | None, *, period_s: float = 0.5
-    ) -> None:
+    def __init__(self, database: Database, embeddings: Held[EmbeddingIndex] | None, *, period_s: float = 0.5) -> None:
         self._database = database
         self._embeddings = embeddings
         self._period_s = period_s
@@ -264,7 +265,7 @@ class _Held:
         self._wanted: ConsistencyToken | None = None
         self._reached: ConsistencyToken | None = None
         self._masks: OrderedDict[tuple[object, ...], Mask] = OrderedDict()
-        self._item_slots: tuple[Factors, int, Slots] | None = None
+        self._item_slots: OrderedDict[int, tuple[Factors, int, Slots]] = OrderedDict()
         self._view = None if self._live is None else self._live.view()
         self._mark = secrets.token_hex(3)
 
@@ -387,16 +388,20 @@ class _Held:
     def _slots_of_items(self, factors: Factors) -> Slots:
         """The slots of the model's items; once the columns have met more products, theirs too."""
         assert self.columns is not None
-        known, size = self._item_slots, len(self.columns)
+        known, size = self._item_slots.get(id(factors)), len(self.columns)
         if known is None or known[0] is not factors:
-            known = self._item_slots = (factors, size, self.columns.slots_of_all(IdMap(factors.item_ids)))
+            known = (factors, size, self.columns.slots_of_all(IdMap(factors.item_ids)))
         elif known[1] != size:
             slots = known[2].copy()
             for product_id, slot in self.columns.later_than(known[1]):
                 row = factors.item_row(product_id)
                 if row is not None:
                     slots[row] = slot
-            known = self._item_slots = (factors, size, slots)
+            known = (factors, size, slots)
+        self._item_slots[id(factors)] = known
+        self._item_slots.move_to_end(id(factors))
+        if len(self._item_slots) > _MODELS_KEPT:
+            self._item_slots.popitem(last=False)
         return known[2]
 
 

@@ -8,10 +8,11 @@ import asyncpg
 import numpy as np
 import numpy.typing as npt
 
-from artifacts.active import ActiveArtifact, Loaded
+from artifacts.active import Loaded
 from artifacts.event_weights import query_arguments
 from artifacts.factors import Factors
 from artifacts.fold_in import fold_in
+from artifacts.held import Held
 from contracts.candidates import Profile
 from contracts.stages import Stage
 from retrieval.reads import read_stage
@@ -35,7 +36,7 @@ class ProfileReader:
         factors: The collaborative artifact; None in a process that holds none.
     """
 
-    def __init__(self, database: Database, factors: ActiveArtifact[Factors] | None) -> None:
+    def __init__(self, database: Database, factors: Held[Factors] | None) -> None:
         self._database = database
         self._factors = factors
 

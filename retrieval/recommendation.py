@@ -7,8 +7,8 @@ from collections.abc import Awaitable
 from dataclasses import replace
 from functools import partial
 
-from artifacts.active import ActiveArtifact
 from artifacts.factors import Factors
+from artifacts.held import Held
 from contracts.candidates import Profile, Retrieval, Retrieved
 from contracts.deadline import Deadline
 from contracts.requests import RecommendationRequest
@@ -38,7 +38,8 @@ class RecommendationRetrieval:
     The recommendation half of retrieval: candidates only, no order.
 
     Args:
-        factors: The collaborative artifact; None in a process that holds none and so can offer popularity only.
+        factors: The collaborative artifact, active or on trial; None in a process that holds none and so can offer
+            popularity only.
         catalogue: The live catalogue with the embedding index; None likewise.
     """
 
@@ -48,7 +49,7 @@ class RecommendationRetrieval:
         cache: Cache,
         config: RetrievalConfig,
         *,
-        factors: ActiveArtifact[Factors] | None = None,
+        factors: Held[Factors] | None = None,
         catalogue: LiveCatalogue | None = None,
     ) -> None:
         self._profiles = ProfileReader(database, factors)
@@ -76,6 +77,14 @@ class RecommendationRetrieval:
             self._for_its_subject(request, deadline), self._by_popularity(request, deadline)
         )
         return await self._assemble(_with_popular(found, popular, request), request, deadline)
+
+    async def preferred(self, request: RecommendationRequest, *, timeout_s: float) -> tuple[Retrieved | None, Stage]:
+        """Return what the factor model prefers for the request's user and nothing else, to look at."""
+        deadline = Deadline.in_seconds(timeout_s)
+        profile = await self._personal(request, deadline)
+        if profile is None:
+            return None, not_requested("collaborative")
+        return await self._by_preference(Found(), profile, None, request, deadline)
 
     async def popular(self, request: RecommendationRequest, *, timeout_s: float) -> Retrieval:
         """Return popular products for *request*, whatever its type: what is left when nothing else can be asked."""

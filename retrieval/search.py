@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-from artifacts.active import ActiveArtifact
 from artifacts.embedding_index import EmbeddingIndex
-from contracts.candidates import Retrieval
+from artifacts.held import Held
+from contracts.candidates import Retrieval, Retrieved
 from contracts.deadline import Deadline
 from contracts.requests import SearchRequest
 from contracts.stages import Stage
@@ -18,6 +18,7 @@ from retrieval.keyword_search import RETRIEVER_SHARE, KeywordSearch, Outcome, un
 from retrieval.live_catalogue import LiveCatalogue, Look, token_missed
 from retrieval.semantic import SemanticRetriever
 from retrieval.stage_run import not_requested, run_stage
+from retrieval.threads import WorkThreads
 from storage.breakers import Breakers
 from storage.cache import Cache
 from storage.database import Database
@@ -31,10 +32,11 @@ class SearchRetrieval:
     The search half of retrieval: candidates only, no order.
 
     Args:
-        embeddings: The active embedding index.
+        embeddings: The embedding index, the active one or one on trial.
         cache: Holds features of candidates; None in a process without one.
         catalogue: The live catalogue over the index; None: the trained index as it is.
         breakers: Those of the process; None: of its own.
+        threads: Where to search by meaning; None: in threads of its own.
 
     Attributes:
         threads: Where it searches by meaning.
@@ -43,12 +45,13 @@ class SearchRetrieval:
     def __init__(
         self,
         database: Database,
-        embeddings: ActiveArtifact[EmbeddingIndex],
+        embeddings: Held[EmbeddingIndex],
         config: RetrievalConfig,
         *,
         cache: Cache | None = None,
         catalogue: LiveCatalogue | None = None,
         breakers: Breakers | None = None,
+        threads: WorkThreads | None = None,
     ) -> None:
         self._catalogue = catalogue or LiveCatalogue(database, embeddings)
         self._keyword = KeywordSearch(database, config)
@@ -59,6 +62,7 @@ class SearchRetrieval:
             min_cosine=config.min_cosine,
             widening=config.filter_widening,
             breaker=(breakers or Breakers()).of("semantic"),
+            threads=threads,
         )
         self.threads = self._semantic.threads
         self._hydrator = Hydrator(database, cache, catalogue=self._catalogue)
@@ -73,6 +77,11 @@ class SearchRetrieval:
         deadline = Deadline.in_seconds(timeout_s)
         found = await self._candidates(request, deadline)
         return await assemble(found, request, deadline, hydrator=self._hydrator, fusing=self._keyword.fusing)
+
+    async def meant(self, request: SearchRequest, *, timeout_s: float) -> tuple[Retrieved | None, Stage]:
+        """Return what the search by meaning finds and nothing else, to look at."""
+        result, stage = await run_stage("semantic", self._semantic.retrieve(request), timeout_s=timeout_s)
+        return (None if result is None else result[0]), stage
 
     async def _candidates(self, request: SearchRequest, deadline: Deadline) -> Found:
         found = Found(relevance=True, index=self._catalogue.loaded, limit=self._limit)

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from artifacts.active import ActiveArtifact
 from artifacts.embedding_index import EmbeddingIndex
 from artifacts.encoder import OnnxEncoder
 from artifacts.errors import ArtifactCorrupt, ArtifactMissing
+from artifacts.held import Held
 from contracts.candidates import Retrieved
 from contracts.requests import SearchRequest
 from retrieval.live_catalogue import LiveCatalogue, Look
@@ -32,6 +32,7 @@ class SemanticRetriever:
         widening: How many times the limit is looked at for a request with filters while the columns that filters need
             are not loaded.
         breaker: Tells whether to look at all; None: one of its own.
+        threads: Where to look; None: in threads of its own.
 
     Attributes:
         threads: Where it looks.
@@ -39,15 +40,16 @@ class SemanticRetriever:
 
     def __init__(
         self,
-        embeddings: ActiveArtifact[EmbeddingIndex],
+        embeddings: Held[EmbeddingIndex],
         catalogue: LiveCatalogue,
         *,
         limit: int,
         min_cosine: float,
         widening: int,
         breaker: CircuitBreaker | None = None,
+        threads: WorkThreads | None = None,
     ) -> None:
-        self.threads = WorkThreads("semantic")
+        self.threads = threads or WorkThreads("semantic")
         self._breaker = breaker or CircuitBreaker("semantic")
         self._embeddings = embeddings
         self._catalogue = catalogue

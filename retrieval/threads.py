@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +29,7 @@ class WorkThreads:
     Args:
         name: Of the threads.
         threads: How many.
+        niceness: How far they give way to others, 0 to 19.
         most_waiting: Work beyond what the threads do at once that may wait for one of them.
         clock: Seconds from an arbitrary start, never going back.
     """
@@ -36,10 +39,13 @@ class WorkThreads:
         name: str,
         *,
         threads: int = min(32, (os.cpu_count() or 1) + 4),
+        niceness: int = 0,
         most_waiting: int = MOST_WAITING,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._executor = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self._executor = ThreadPoolExecutor(
+            threads, thread_name_prefix=name, initializer=_give_way, initargs=(niceness,)
+        )
         self._threads = threads
         self._most_waiting = most_waiting
         self._clock = clock
@@ -77,3 +83,9 @@ class WorkThreads:
             return await asyncio.get_running_loop().run_in_executor(self._executor, noted)
         finally:
             self._callers -= 1
+
+
+def _give_way(niceness: int) -> None:
+    """Lower the priority of this thread, where threads have one of their own."""
+    if niceness and sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)

@@ -15,8 +15,9 @@ from pathlib import Path
 from artifacts.checksums import first_difference
 from artifacts.errors import ArtifactCorrupt, ArtifactError, ArtifactMissing
 from artifacts.manifest import MANIFEST_NAME, is_version
+from artifacts.places import tree_at
 from artifacts.retention import KEPT_HOURS
-from artifacts.store import CACHE_VARIABLE, tree_at
+from artifacts.store import CACHE_VARIABLE
 from artifacts.tree import ABANDONED_AFTER_S, STAGING_PREFIX
 from training.snapshot_manifest import SnapshotManifest
 

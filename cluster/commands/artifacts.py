@@ -9,12 +9,14 @@ from cluster.artifact_inventory import active_of, difference, inventory, manifes
 from cluster.artifact_tables import difference_table, history_lines, manifest_lines, versions_table
 from cluster.commands.artifact_changes import activate, prune, rollback
 from cluster.commands.artifact_options import AnyKind, Kind, Root, SomeVersion, Url, Version, opened, tell_of
+from cluster.commands.artifact_trials import canary, end, shadow, trial
 from cluster.commands.options import AsJson, StateDir
 from cluster.served_versions import ServedVersions
 
 artifacts = typer.Typer(
     help=(
-        "The versions that training made: look at them, compare them, put one into use, go back, remove old ones.\n\n"
+        "The versions that training made: look at them, compare them, try one, put one into use, go back, remove old "
+        "ones.\n\n"
         "They lie in --root, else in the local stack's directory if it runs, else in $SHORTLIST_ARTIFACTS. "
         "Which version is in use is a small file there, ACTIVE; serving follows it within about a second."
     ),
@@ -29,7 +31,7 @@ def list_versions(
     """
     Show every version: when it was published, its size, figures and parent, and which parts of the graph use it.
 
-    * marks the active version, < the one that a rollback goes to.
+    * marks the active version, < the one that a rollback goes to, ~ the one on trial.
     """
     with opened(root, url, state_dir, as_json) as (output, place):
         served = ServedVersions.asked(place.url)
@@ -102,5 +104,5 @@ def diff(
             output.result.print(difference_table(document))
 
 
-for command in (activate, rollback, prune):
+for command in (activate, rollback, shadow, canary, trial, end, prune):
     artifacts.command()(command)

@@ -6,6 +6,7 @@ import pytest
 
 from artifacts.errors import ArtifactStoreUnavailable
 from artifacts.store import ArtifactStore
+from artifacts.trials import Trial
 from catalogue import encoders
 from catalogue.encoders import LiveEncoders
 from tests.catalogue.live_artifacts import LiveArtifacts
@@ -42,6 +43,19 @@ class TestLook:
         artifacts.activate("e3")
         assert names(live) == ["e3", "e2"]
         artifacts.store.activate("embeddings", second)
+        assert names(live) == ["e2", "e3"]
+
+    def test_that_of_a_version_on_trial_is_among_them_while_it_is(
+        self, artifacts: LiveArtifacts, live: LiveEncoders
+    ) -> None:
+        tried, active = artifacts.activate("e1"), artifacts.activate("e2")
+        artifacts.activate("e3")
+        artifacts.store.activate("embeddings", active)
+        assert names(live) == ["e2", "e3"]
+        trial = Trial.begun("canary", tried, 0.1)
+        artifacts.store.trials("embeddings").begin(trial)
+        assert names(live) == ["e2", "e1", "e3"]
+        artifacts.store.trials("embeddings").end(trial.id, "by hand")
         assert names(live) == ["e2", "e3"]
 
     def test_after_a_rollback_it_is_the_one_before_that(self, artifacts: LiveArtifacts, live: LiveEncoders) -> None:

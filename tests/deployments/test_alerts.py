@@ -122,6 +122,8 @@ class TestRules:
             ([gauge("shortlist_health_check_failures", 3)], ["ShortlistReplicaUnhealthy"]),
             ([gauge("shortlist_artifact_refused", 0, kind="embeddings")], []),
             ([gauge("shortlist_artifact_refused", 1, kind="embeddings")], ["ShortlistArtifactRefused"]),
+            ([total("shortlist_trials_failed_total", 0, kind="embeddings")], []),
+            ([total("shortlist_trials_failed_total", 1, kind="embeddings")], ["ShortlistTrialFailed"]),
             (answers(1000, 10), []),
             (answers(1000, 11), ["ShortlistErrors"]),
             (answers(90, 9), []),

@@ -12,12 +12,13 @@ import pytest
 from catalogue.events import Event
 from catalogue.store import insert_events
 from contracts.answers import Answer
+from contracts.arms import personal_to
 from contracts.deadline import Deadline
 from contracts.requests import RecommendationRequest, SearchRequest
 from contracts.stages import Stage
 from contracts.versions import Versions
 from deployments.cache_status import CacheOutcome
-from deployments.cached_reads import CachedReads, Compute, personal_to
+from deployments.cached_reads import CachedReads, Compute
 from deployments.result_cache import MOST_AT_ONCE
 from retrieval.epoch import EpochWatcher
 from retrieval.hydration import Hydrator

@@ -82,6 +82,7 @@ class TestCatalogue:
 
 
 async def stopped(replica: Any) -> None:  # noqa: ANN401
+    await replica._trial.stop()
     await replica._catalogue.stop()
     for held in (replica._embeddings, getattr(replica, "_factors", None)):
         if held is not None:
