@@ -32,6 +32,7 @@ from bench.overload import Searches
 from cluster.local_stack import LocalStack
 from cluster.ray_api import RayApi
 from cluster.state_directory import locate
+from evaluation.shop import own_stack
 
 OK = 200
 PERCENTILES = (50, 95, 99)
@@ -171,19 +172,28 @@ async def run(url: str, api: RayApi, *, rate: float, seconds: float, rounds: int
     return Result.of(phases)
 
 
+def measured(state_dir: Path | None, flags: argparse.Namespace) -> Result:
+    """What came of the stack in *state_dir*."""
+    stack = LocalStack(locate(state_dir)[0])
+    record, api = stack.running(), stack.training()
+    return asyncio.run(run(record.url, api, rate=flags.rate, seconds=flags.seconds, rounds=flags.rounds))
+
+
 def main() -> int:
     """Read the flags and run."""
     parser = argparse.ArgumentParser(prog="python -m bench.beside_training", description=__doc__)
     parser.add_argument("--state-dir", type=Path, help="of a running stack; the default one otherwise")
+    parser.add_argument("--own-stack", action="store_true", help="start one with MovieLens-100K, and remove it")
     parser.add_argument("--rate", type=float, default=20.0, help="searches a second")
     parser.add_argument("--seconds", type=float, default=30.0, help="of a phase")
     parser.add_argument("--rounds", type=int, default=3, help="phases of each kind")
     parser.add_argument("--json", type=Path, help="write the figures there too")
     flags = parser.parse_args()
-    stack = LocalStack(locate(flags.state_dir)[0])
-    result = asyncio.run(
-        run(stack.running().url, stack.training(), rate=flags.rate, seconds=flags.seconds, rounds=flags.rounds)
-    )
+    if flags.own_stack:
+        with own_stack("demo") as (_, state_dir):
+            result = measured(state_dir, flags)
+    else:
+        result = measured(flags.state_dir, flags)
     print(f"\n{result.text()}")
     print(f"training had {result.training_cpu:.0%} of the machine while it ran; {result.missing} answers missing")
     if flags.json:

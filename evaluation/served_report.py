@@ -116,7 +116,8 @@ def _lists(found: Agreement) -> list[str]:
     reasons = [f"{share:.0%} {reason}" for reason, share in list(found.missing.items())[:3]]
     return [
         f"Served and offline lists differ: overlap@20 {_told(overlap)}. Of the offline lists {', '.join(reasons)}.",
-        f"Ordered by cf alone, the served candidates overlap {_told(by_cf)}: the rest is what retrieval leaves out.",
+        f"Ordered by cf alone, the served candidates overlap {_told(by_cf)}"
+        + (": retrieval leaves nothing out." if by_cf.mean >= 1 else ": the rest is no candidate."),
     ]
 
 
