@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -49,10 +51,10 @@ def served_from_the_past(
         NotReady: the stack did not come up, or did not load what it trained.
     """
     interactions = data.interactions
-    known = _known(interactions, holdout)
+    before = known_before(interactions, holdout)
     with own_stack() as (url, state_dir):
         with tempfile.TemporaryDirectory() as directory:
-            products, events = _files(snapshot, interactions, known, Path(directory))
+            products, events = loadable(snapshot, interactions, before, Path(directory))
             shortlist(state_dir, "load", "products", str(products))
             shortlist(state_dir, "load", "events", str(events))
         shortlist(state_dir, "train", "popularity", "collaborative")
@@ -63,8 +65,8 @@ def served_from_the_past(
         factors = Factors.load(store.fetch("collaborative", version), manifest)
         users = users_to_ask(interactions, factors, holdout.users, flags.users)
         _wait_for(url, interactions.user_ids[users[0]], version)
-        lists = asked(url, interactions, known, factors, users)
-    item_ids, known_then, wanted = _with_new_products(lists, interactions, holdout)
+        lists = asked(url, interactions, before, factors, users)
+    item_ids, known_then, wanted = with_new_products(lists, interactions, holdout)
     values = []
     for name, found in (
         (OFFLINE, [each.offline for each in lists]),
@@ -78,13 +80,13 @@ def served_from_the_past(
     return compared(lists, factors, manifest, snapshot.unavailable()), estimate(values[1] - values[0])
 
 
-def _known(interactions: Interactions, holdout: Holdout) -> NDArray[np.bool_]:
+def known_before(interactions: Interactions, holdout: Holdout) -> NDArray[np.bool_]:
     """Which interactions the hold-out knows, bool of shape (n,)."""
     withheld = np.asarray(holdout.wanted[interactions.users, interactions.items]).ravel() > 0
     return np.asarray(~withheld)
 
 
-def _with_new_products(
+def with_new_products(
     lists: list[UserLists], interactions: Interactions, holdout: Holdout
 ) -> tuple[list[str], SparseMatrix, SparseMatrix]:
     """The item ids and both matrices of *holdout*, with products that are served though nobody ever cared for them."""
@@ -96,7 +98,7 @@ def _with_new_products(
     return [*interactions.item_ids, *new], matrices[0], matrices[1]
 
 
-def _files(
+def loadable(
     snapshot: Snapshot, interactions: Interactions, known: NDArray[np.bool_], directory: Path
 ) -> tuple[Path, Path]:
     """The snapshot's products, and its events on known pairs up to the cut, as files that can be loaded."""
@@ -110,7 +112,20 @@ def _files(
             table = pq.read_table(snapshot.directory / name, columns=_EVENT_COLUMNS)
             of = zip(table["user_id"].to_pylist(), table["product_id"].to_pylist(), strict=True)
             writer.write_table(table.filter(pa.array([pair in pairs for pair in of], pa.bool_())))
-    return snapshot.directory / PRODUCTS_FILE, events
+    products = directory / "products.jsonl"
+    with products.open("w", encoding="utf-8") as file, pq.ParquetFile(snapshot.directory / PRODUCTS_FILE) as rows:
+        for batch in rows.iter_batches():
+            file.writelines(_line(row) for row in batch.to_pylist())
+    return products, events
+
+
+def _line(row: dict[str, Any]) -> str:
+    """A product of a snapshot as it is imported."""
+    row = {name: value for name, value in row.items() if value is not None and name != "updated_at"}
+    row["created_at"] = row["created_at"].isoformat()
+    if "price" in row:
+        row["price"] = float(row["price"])
+    return json.dumps(row | {"attributes": json.loads(row.get("attributes", "{}"))}) + "\n"
 
 
 def _wait_for(url: str, user_id: str, version: str) -> None:

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -67,11 +67,7 @@ def evaluate(
     beside what its version of collaborative says, with the reasons where they differ. Writes a table, JSON and a page.
     """
     output = Output(as_json=as_json)
-    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
-        raise UsageError(
-            f"This needs {', '.join(missing)}, which come with the training extra: pip install 'shortlist[training]'"
-        )
+    require_training()
     places = _places(output, state_dir, free=bool(snapshot and (root or os.environ.get(ROOT_VARIABLE))))
     url = url or places.pop("url", None)
     places.pop("url", None)
@@ -98,6 +94,24 @@ def evaluate(
         output.result.print(result.rstrip(), highlight=False, markup=False)
     if code:
         raise typer.Exit(code)
+
+
+def require_training(names: Sequence[str] = NEEDED) -> None:
+    """
+    Return where the modules *names* are installed.
+
+    Raises:
+        UsageError: one is not.
+    """
+    if missing := lacking(names):
+        raise UsageError(
+            f"This needs {', '.join(missing)}, which come with the training extra: pip install 'shortlist[training]'"
+        )
+
+
+def lacking(names: Sequence[str]) -> list[str]:
+    """Those of *names* that are no installed modules."""
+    return [name for name in names if importlib.util.find_spec(name) is None]
 
 
 def _followed(command: list[str], environment: dict[str, str], say: Callable[[str], None]) -> tuple[int, str, str]:
