@@ -229,6 +229,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=DATA, help="the measurement data")
     parser.add_argument("--kept", type=Path, help="file to keep the real vectors in for the next run, .npz")
     parser.add_argument("--directory", type=Path, help="where to put up to 5 GB; else the temporary directory")
+    parser.add_argument("--json", type=Path, help="write the figures there too")
     parser.add_argument("--step", choices=["build", "search"], help=argparse.SUPPRESS)
     flags = parser.parse_args()
     # Ended from outside, it takes its files along.
@@ -243,12 +244,14 @@ def main() -> None:
     with prepared(flags.vectors, flags.data, flags.kept, flags.directory) as bench:
         print(f"{'kind':<30} {'built s':>8} {'build MB':>9} {'file MB':>8} {'loaded MB':>9} ", end="")
         print(f"{'visited':>8} {'recall@10':>9} {'p50 ms':>8} {'p95 ms':>8}", flush=True)
+        kinds: dict[str, dict[str, Any]] = {}
         for kind in flags.kinds:
             if kind == HNSWLIB and importlib.util.find_spec("hnswlib") is None:
                 print(f"{kind:<30} is not installed", flush=True)
                 continue
             row = in_its_own_process(bench, "build", kind, flags.threads)
             row |= in_its_own_process(bench, "search", kind, flags.threads)
+            kinds[kind] = row
             print(
                 f"{kind:<30} {row['seconds']:>8.0f} {row['build_mb']:>9,.0f} {row['file_mb']:>8,.0f} "
                 f"{row['load_mb']:>9,.0f} {row['parameter'] or 'all':>8} {row['recall']:>9.4f} "
@@ -261,6 +264,9 @@ def main() -> None:
                     f"p50 {one['p50']:.2f} p95 {one['p95']:.2f} ms, at least {one['fewest']} found",
                     flush=True,
                 )
+        if flags.json:
+            flags.json.parent.mkdir(parents=True, exist_ok=True)
+            flags.json.write_text(json.dumps({"vectors": flags.vectors, "kinds": kinds}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

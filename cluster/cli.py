@@ -13,6 +13,7 @@ from cluster.commands.cache import cache
 from cluster.commands.demo import demo
 from cluster.commands.deploy import deploy
 from cluster.commands.down import down
+from cluster.commands.evaluate import evaluate
 from cluster.commands.load import load
 from cluster.commands.maintain import maintain
 from cluster.commands.migrate import migrate
@@ -42,7 +43,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, up, down, status, migrate, train, deploy, promote, maintain, replay, psql):
+for command in (demo, up, down, status, migrate, train, deploy, promote, maintain, evaluate, replay, psql):
     app.command()(command)
 app.add_typer(load, name="load")
 app.add_typer(cache, name="cache")

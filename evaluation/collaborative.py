@@ -63,13 +63,19 @@ def compare(data_set: DataSet, cluster: TrainingCluster, arguments: list[str], *
         targets=data_set.targets,
         of_ours=OURS,
         notes=_cost(manifest, seconds),
+        seconds={"whole job": round(seconds, 1), "fit": manifest.parameters["workers"][0]["seconds"]},
     )
     model = FactorRecommender(factors.user_factors, factors.item_factors, threads=cpus)
     comparison.evaluations[OURS] = _evaluated(OURS, model, known, wanted, parts)
     del model, factors
     if bare:
         alone = bare_fit(known, manifest.parameters["als"], threads=cpus)
-        comparison.notes |= _beside(alone, manifest.parameters["workers"][0])
+        worker = manifest.parameters["workers"][0]
+        comparison.notes |= _beside(alone, worker)
+        comparison.ratios = {
+            f"fit: {name} / implicit alone": round(worker[name] / alone[name], 3)
+            for name in ("seconds", "bytes_at_peak")
+        }
     for name, recommender in baselines(known, threads=cpus):
         comparison.evaluations[name] = _evaluated(name, recommender, known, wanted, parts)
     return comparison

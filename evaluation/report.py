@@ -40,6 +40,8 @@ class Comparison:
         targets: Least means that the model *of_ours* should reach.
         of_ours: The model that is compared with the others.
         notes: What else was measured, by what it is.
+        ratios: What the model of ours costs, in units of what another does.
+        seconds: How long what took.
     """
 
     data: str
@@ -48,6 +50,8 @@ class Comparison:
     targets: dict[str, float] = field(default_factory=dict)
     of_ours: str = ""
     notes: dict[str, Any] = field(default_factory=dict)
+    ratios: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
 
 
 def as_text(comparisons: list[Comparison]) -> str:

@@ -27,15 +27,23 @@ tr.published td { color: var(--soft) } svg { width: 100%; height: auto } svg tex
 """
 
 
-def as_page(comparisons: list[Comparison]) -> str:
-    """Return the page."""
+def as_page(
+    comparisons: list[Comparison], *, title: str = "Recommendation quality", before: str = "", after: str = ""
+) -> str:
+    """Return the page; *before* and *after* are HTML that stands around the comparisons."""
     sections = "\n".join(_section(comparison) for comparison in comparisons)
+    return framed(
+        title,
+        f'{before}<p class="soft">Bars: mean over users, with the 95&nbsp;% bootstrap interval. Diamonds: published '
+        f"for the same split. Dashed line: target.</p>{sections}{after}",
+    )
+
+
+def framed(title: str, content: str) -> str:
+    """Return *content*, which is HTML, as a page with the style of all reports."""
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>Recommendation quality</title><style>{_STYLE}</style><h1>Recommendation quality</h1>"
-        '<p class="soft">Bars: mean over users, with the 95&nbsp;% bootstrap interval. Diamonds: published for '
-        "the same split. Dashed line: target.</p>"
-        f"{sections}</html>\n"
+        f"<title>{escape(title)}</title><style>{_STYLE}</style><h1>{escape(title)}</h1>{content}</html>\n"
     )
 
 

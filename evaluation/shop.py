@@ -140,15 +140,20 @@ class Shop:
 
 
 @contextlib.contextmanager
-def own_stack() -> Iterator[tuple[str, Path]]:
-    """An empty stack that is started now and removed afterwards: where it answers, and its state directory."""
+def own_stack(command: str = "up") -> Iterator[tuple[str, Path]]:
+    """
+    A stack that is started now and removed afterwards: where it answers, and its state directory.
+
+    Args:
+        command: ``up`` for an empty one, ``demo`` for one that holds MovieLens-100K.
+    """
     directory = Path(tempfile.mkdtemp(prefix="shortlist-search-", dir="/tmp"))
     # The account that Postgres runs as must be able to enter.
     directory.chmod(0o711)
     state_dir = directory / "state"
     ports = ("--http-port=0", "--dashboard-port=0", "--training-dashboard-port=0")
     try:
-        yield str(shortlist(state_dir, "up", "--detach", *ports)["url"]), state_dir
+        yield str(shortlist(state_dir, command, "--detach", *ports)["url"]), state_dir
     finally:
         shortlist(state_dir, "down")
         shutil.rmtree(directory, ignore_errors=True)

@@ -34,6 +34,10 @@ select min(occurred_at) as began, max(occurred_at) as ended from events where oc
 -- count: how many products there are.
 select count(*) as count from products;
 
+-- name: unavailable_products
+-- id: the products that are hidden or out of stock.
+select id from products where hidden or not in_stock order by id;
+
 -- name: product_ranges
 -- $1 how many products make a range. id: the first product of each range, by id.
 select id

@@ -45,6 +45,12 @@ class Snapshot:
         ids: list[str] = pq.read_table(self.directory / PRODUCTS_FILE, columns=["id"])["id"].to_pylist()
         return ids
 
+    def unavailable(self) -> list[str]:
+        """The ids of the products that are hidden or out of stock."""
+        table = pq.read_table(self.directory / PRODUCTS_FILE, columns=["id", "in_stock", "hidden"])
+        ids: list[str] = table.filter(pc.or_(pc.invert(table["in_stock"]), table["hidden"]))["id"].to_pylist()
+        return ids
+
     def event_counts(self) -> pa.Table:
         """How many events of each user were ever accepted, as `training.interactions.EVENT_COUNT_COLUMNS`."""
         return pq.read_table(self.directory / USERS_FILE)
