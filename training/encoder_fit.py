@@ -106,7 +106,7 @@ class _Fit:
         self._encoder = PooledEncoder(transformer).to(self._device)
         _without_unused(self._encoder)
         # Both texts of a pair go through the same buffers before the gradients come back.
-        self._parallel = prepare_model(self._encoder, parallel_strategy_kwargs={"broadcast_buffers": False})
+        self._parallel = prepare_model(self._encoder, parallel_strategy_kwargs={"forward_sync_buffers": False})
         learned = [each for each in self._encoder.parameters() if each.requires_grad]
         self._optimizer = torch.optim.AdamW(learned, lr=config["rate"], weight_decay=0.01)
         self._best: dict[str, torch.Tensor] = {}
