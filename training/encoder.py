@@ -17,13 +17,22 @@ from ray.exceptions import RayError, RayTaskError
 from ray.train import Checkpoint
 from ray.train.torch import TorchTrainer
 
+from artifacts.errors import ArtifactError
 from artifacts.manifest import ArtifactKind, Manifest, ManifestDraft, new_version
 from artifacts.store import ArtifactStore
 from storage.settings import StorageSettings
 from training.answer_log import DAYS, EVENTS, FOLLOWING_HOURS
 from training.arguments import add_runs, add_snapshot, job_parser, positive, run_job, runs_at, share, store_at, whole
 from training.config_file import parsed_flags
-from training.embedding_encoder import ACTIVE_ENCODER, MODEL_NAME, SOURCE, model_directory, source_of, tuned_encoder
+from training.embedding_encoder import (
+    ACTIVE_ENCODER,
+    MODEL_NAME,
+    SOURCE,
+    Encoder,
+    model_directory,
+    source_of,
+    tuned_encoder,
+)
 from training.encoder_check import require_fidelity
 from training.encoder_fit import MODEL_DIRECTORY, fit_encoder
 from training.encoder_judgement import EncoderJudgement, JudgementOrder, judged_encoder, require_gain
@@ -143,8 +152,7 @@ def _judgement(
             f"{progress['base']:.4f}, that of the base model. Try a lower --rate, or more pairs."
         )
     say(f"best after {stopping['best_step']} steps; exporting it, and judging it by {len(split.judged)} queries")
-    in_use = tuned_encoder(store, ACTIVE_ENCODER)
-    order = JudgementOrder(checkpoint, flags.model, split.judged, in_use, flags.cpus)
+    order = JudgementOrder(checkpoint, flags.model, split.judged, _in_use(store), flags.cpus)
     try:
         found: EncoderJudgement = ray.get(judged_encoder.options(num_cpus=flags.cpus).remote(order))
     except RayTaskError as error:
@@ -158,6 +166,15 @@ def _judgement(
     if not flags.force:
         require_gain(metrics, flags.least_gain)
     return found
+
+
+def _in_use(store: ArtifactStore) -> Encoder | None:
+    """The tuned encoder in use; one that is lost must not keep a sound one out."""
+    try:
+        return tuned_encoder(store, ACTIVE_ENCODER)
+    except ArtifactError as error:
+        say(f"not compared with the tuned encoder in use: {error}")
+        return None
 
 
 def _draft(
