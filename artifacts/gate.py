@@ -12,6 +12,7 @@ from pathlib import Path
 
 from artifacts.activations import Action
 from artifacts.embedding_index import EmbeddingIndex
+from artifacts.encoder import OnnxEncoder
 from artifacts.errors import ArtifactCorrupt, ArtifactError, GateRefused
 from artifacts.factors import Factors
 from artifacts.loading import load_or_refuse
@@ -25,8 +26,9 @@ LOADERS: dict[ArtifactKind, Callable[[Path, Manifest], object]] = {
     "embeddings": EmbeddingIndex.load,
     "collaborative": Factors.load,
     "popularity": lambda directory, _: PopularityTable.load(directory),
+    "encoder": lambda directory, _: OnnxEncoder(directory),
 }
-"""How serving loads each kind."""
+"""How each kind is loaded; `encoder` by the embeddings job, the others by serving."""
 
 Enter = Callable[[Manifest, object, Callable[[], None]], None]
 """Called with the version's manifest, what was loaded, and what activates it."""

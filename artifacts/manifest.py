@@ -13,8 +13,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
-ArtifactKind = Literal["embeddings", "collaborative", "popularity"]
-KINDS: tuple[ArtifactKind, ...] = ("embeddings", "collaborative", "popularity")
+ArtifactKind = Literal["embeddings", "collaborative", "popularity", "encoder"]
+KINDS: tuple[ArtifactKind, ...] = ("embeddings", "collaborative", "popularity", "encoder")
 MANIFEST_NAME = "manifest.json"
 VERSION_PATTERN = r"^\d{8}T\d{6}Z-[0-9a-f]{6}$"
 

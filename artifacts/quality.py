@@ -37,12 +37,15 @@ EVALUATIONS: dict[ArtifactKind, tuple[Evaluation, ...]] = {
     "embeddings": (Evaluation(conditions=("model",), metrics=("cosine_mean", "overlap_at_10", "pairs_ndcg_at_10")),),
     "collaborative": (Evaluation(conditions=("holdout",), metrics=("ndcg_at_10", "recall_at_20")),),
     "popularity": (),
+    "encoder": (Evaluation(conditions=("judged_by",), metrics=("ndcg_at_10",)),),
 }
 FLOORS: dict[ArtifactKind, tuple[Floor, ...]] = {
     # Of the ten nearest by exact search, the share that the index finds.
     "embeddings": (Floor("recall_at_10", 0.95),),
     "collaborative": (),
     "popularity": (),
+    # Against the model that it was tuned from, on the same pairs.
+    "encoder": (Floor("ndcg_at_10_gain", 0.0),),
 }
 
 

@@ -16,7 +16,7 @@ from cluster.ray_api import RayApi
 # Each is a module of training/; in this order, because the later ones take longer.
 JOBS = ("popularity", "collaborative", "embeddings")
 # Run only when named. Without clicks on answers there is nothing for `weights` to learn from.
-BY_NAME_ONLY = ("snapshot", "weights", "pipeline")
+BY_NAME_ONLY = ("snapshot", "weights", "encoder", "pipeline")
 ENDED = {"SUCCEEDED", "FAILED", "STOPPED"}
 POLL_S = 0.5
 SHOWN_LINES = 30

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version as installed
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import ray
@@ -22,6 +22,9 @@ from artifacts.manifest import Manifest
 from artifacts.store import ArtifactStore
 from training.embedding_texts import ProductText
 from training.errors import RunFailed
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
 
 MODEL_NAME = "all-MiniLM-L6-v2"
 FIDELITY = (
@@ -35,6 +38,7 @@ FIDELITY = (
 """The metrics of a version that are its encoder's."""
 
 SOURCE = "encoder_source"
+ACTIVE_ENCODER, BASE_ENCODER = "active", "base"
 _MAKERS = ("torch", "transformers", "sentence-transformers", "onnxruntime", "onnx")
 
 
@@ -113,19 +117,70 @@ def kept_encoder(store: ArtifactStore, parent: Manifest | None, source: str) -> 
     )
 
 
-@ray.remote(num_cpus=1, max_retries=3)
-def exported_encoder(model: Path, name: str, source: str, sample: Sequence[ProductText], threads: int) -> Encoder:
-    """Export the encoder in *model* and compare it with its original on *sample*; torch is imported here alone."""
+def tuned_encoder(store: ArtifactStore, name: str) -> Encoder | None:
+    """
+    Return the encoder that ``training.encoder`` published as version *name*, or ``active``: the one in use.
+
+    None where *name* is ``base``, or none is in use.
+
+    Raises:
+        ArtifactMissing, ArtifactCorrupt: it cannot be used.
+    """
+    version = store.active_version("encoder") if name == ACTIVE_ENCODER else name
+    if version in {None, BASE_ENCODER}:
+        return None
+    manifest = store.manifest("encoder", str(version))
+    return Encoder(
+        version=str(manifest.encoder),
+        dim=int(manifest.dim or 0),
+        max_tokens=int(manifest.parameters["max_tokens"]),
+        source=f"encoder {version}",
+        metrics={name: manifest.metrics[name] for name in FIDELITY if name in manifest.metrics},
+        files=_files(store.fetch("encoder", str(version), only=(ENCODER_FILE, TOKENIZER_FILE))),
+    )
+
+
+@dataclass(frozen=True)
+class CheckedTexts:
+    """
+    What an exported encoder is compared with its original on.
+
+    Attributes:
+        titles: Length n: what products are searched with.
+        texts: Length n: what is embedded of them.
+        rests: Length n: their texts without the titles.
+    """
+
+    titles: Sequence[str]
+    texts: Sequence[str]
+    rests: Sequence[str]
+
+    @classmethod
+    def of_products(cls, products: Sequence[ProductText]) -> CheckedTexts:
+        """Those of *products*."""
+        return cls(
+            [product.title for product in products],
+            [product.text for product in products],
+            [product.untitled for product in products],
+        )
+
+
+def loaded_model(directory: Path, device: str) -> SentenceTransformer:
+    """The sentence-transformers model in *directory*, loaded without a word and without the network."""
     os.environ.update({"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"})
     from sentence_transformers import SentenceTransformer  # noqa: PLC0415
     from transformers.utils.logging import disable_progress_bar  # noqa: PLC0415
 
-    from training.encoder_check import fidelity, pairs_fidelity  # noqa: PLC0415
-    from training.encoder_export import export_encoder  # noqa: PLC0415
-
     logging.getLogger("sentence_transformers").setLevel(logging.WARNING)
     disable_progress_bar()  # type: ignore[no-untyped-call]
-    original_model = SentenceTransformer(str(model), device="cpu")
+    return SentenceTransformer(str(directory), device=device)
+
+
+def export_checked(model: Path, name: str, source: str, sample: CheckedTexts, threads: int) -> Encoder:
+    """Export the encoder in *model* and compare it with its original on *sample*; torch is imported here alone."""
+    original_model = loaded_model(model, "cpu")
+    from training.encoder_check import fidelity, pairs_fidelity  # noqa: PLC0415
+    from training.encoder_export import export_encoder  # noqa: PLC0415
 
     def original(texts: Sequence[str]) -> NDArray[np.float32]:
         vectors: NDArray[np.float32] = original_model.encode(
@@ -137,10 +192,13 @@ def exported_encoder(model: Path, name: str, source: str, sample: Sequence[Produ
         directory = Path(directory_name)
         fields: dict[str, Any] = asdict(export_encoder(original_model, name, directory))
         exported = OnnxEncoder(directory, threads=threads).encode
-        titles = [product.title for product in sample]
-        metrics = fidelity(original, exported, [product.text for product in sample], titles)
-        metrics |= pairs_fidelity(original, exported, titles, [product.untitled for product in sample])
+        metrics = fidelity(original, exported, sample.texts, sample.titles)
+        metrics |= pairs_fidelity(original, exported, sample.titles, sample.rests)
         return Encoder(**fields, source=source, metrics=metrics, files=_files(directory))
+
+
+exported_encoder = ray.remote(num_cpus=1, max_retries=3)(export_checked)
+"""`export_checked` as a task."""
 
 
 def _files(directory: Path) -> dict[str, bytes]:

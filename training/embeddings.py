@@ -23,7 +23,17 @@ from artifacts.store import ArtifactStore
 from storage.settings import StorageSettings
 from training.arguments import job_parser, run_job, share, store_at, whole
 from training.config_file import parsed_flags
-from training.embedding_encoder import MODEL_NAME, Encoder, exported_encoder, kept_encoder, model_directory, source_of
+from training.embedding_encoder import (
+    ACTIVE_ENCODER,
+    MODEL_NAME,
+    CheckedTexts,
+    Encoder,
+    exported_encoder,
+    kept_encoder,
+    model_directory,
+    source_of,
+    tuned_encoder,
+)
 from training.embedding_pass import PassCounts, PassPlan, embed_catalogue
 from training.embedding_texts import CatalogueLook, look_at_catalogue
 from training.embedding_vectors import StoredDigest, log_position, stored_digest
@@ -68,7 +78,7 @@ def train(flags: argparse.Namespace) -> None:
             seconds=watch.seconds,
         ),
         settings=settings,
-        model=flags.model or MODEL_NAME,
+        model=encoder.source if encoder.source.startswith("encoder ") else flags.model or MODEL_NAME,
         after=after,
         titles=[product.title for product in look.sample],
         index=flags.index,
@@ -92,7 +102,10 @@ def _parent(store: ArtifactStore) -> Manifest | None:
 
 
 def _encoder(store: ArtifactStore, parent: Manifest | None, look: CatalogueLook, flags: argparse.Namespace) -> Encoder:
-    """The encoder of the version in use where it is the same, else a new one that passed its check."""
+    """The tuned encoder; else that of the version in use where it is the same; else one that passed its check."""
+    if flags.model is None and (tuned := tuned_encoder(store, flags.encoder)):
+        say(f"the encoder is {tuned.version}, tuned by {tuned.source}")
+        return tuned
     model = model_directory(flags.model)
     source = source_of(model)
     if kept := kept_encoder(store, parent, source):
@@ -100,7 +113,8 @@ def _encoder(store: ArtifactStore, parent: Manifest | None, look: CatalogueLook,
         return kept
     say(f"exporting the encoder, and comparing it with its original on {len(look.sample)} products")
     name = model.name if flags.model else MODEL_NAME
-    encoder: Encoder = _result(lambda: exported_encoder.remote(model, name, source, look.sample, flags.threads))
+    sample = CheckedTexts.of_products(look.sample)
+    encoder: Encoder = _result(lambda: exported_encoder.remote(model, name, source, sample, flags.threads))
     require_fidelity(encoder.metrics)
     say(f"the encoder is {encoder.version}: {', '.join(f'{key} {value}' for key, value in encoder.metrics.items())}")
     return encoder
@@ -151,6 +165,9 @@ def main() -> None:
     """Read the flags and run the job."""
     parser = job_parser("training.embeddings", "Embed the catalogue and export the encoder that queries go through.")
     parser.add_argument("--model", help=f"directory of a sentence-transformers model; else {MODEL_NAME}")
+    parser.add_argument(
+        "--encoder", default=ACTIVE_ENCODER, help="version of a tuned encoder; base: none; without one in use, none"
+    )
     parser.add_argument("--index", default=AUTOMATIC, help="kind of FAISS index, such as Flat or IVF2048,SQ8; by size")
     parser.add_argument("--least-recall", type=share, default=LEAST_RECALL, help="of the ten nearest, or no version")
     parser.add_argument("--anew", action="store_true", help="publish a version though nothing changed")

@@ -48,18 +48,14 @@ class Step:
 STEPS = (
     Step(SNAPSHOT, anew=("--anew",)),
     Step("popularity", needs=(SNAPSHOT,), reads_snapshot=True, unless_unchanged=("--if-changed",)),
+    # Embeddings take up what it kept, but do not need it.
+    Step("encoder", needs=(SNAPSHOT,), reads_snapshot=True, unless_unchanged=("--if-changed",), opt_in=True),
     Step("embeddings", anew=("--anew",)),
     Step("collaborative", needs=(SNAPSHOT,), reads_snapshot=True, unless_unchanged=("--if-changed",)),
     # Answers and clicks are no part of a snapshot; it reads them from a replica.
     Step(WEIGHTS, unless_unchanged=("--if-changed",), always=("--if-enough",)),
 )
-"""
-A job that is added needs its line here, and a last line as `training.progress.conclude` prints it.
-
-One that fine-tunes the encoder belongs before ``embeddings``, which takes up what it kept but does not need it:
-``Step("encoder", needs=(SNAPSHOT,), reads_snapshot=True, unless_unchanged=("--if-changed",), opt_in=True)``. It runs
-where the file has a section ``encoder``.
-"""
+"""A job that is added needs its line here, and a last line as `training.progress.conclude` prints it."""
 NAMES = tuple(step.name for step in STEPS)
 
 

@@ -60,6 +60,39 @@ where products.id >= $2::text
     and ($4::text[] is null or products.id = any ($4::text[]))
 order by products.id;
 
+-- name: products_to_learn
+-- Everything of each product that product_text reads, attributes as JSON text.
+select id as product_id, title, description, category, brand, attributes::text as attributes from products;
+
+-- name: products_by_query
+-- $1 event types, $2 days before the newest event with a request id, $3 hours within which an event follows an answer.
+-- query in lower case, and the product as of products_to_learn, of each product that was followed up after a search that
+-- showed it. Which answer an event belongs to is said in answers_followed_up.
+with bound as (
+    select max(occurred_at) - make_interval(days => $2::integer) as since
+    from events
+    where request_id is not null and occurred_at <= now() + interval '1 minute'
+), followed as (
+    select distinct lower(btrim(answer.query)) as query, events.product_id
+    from bound
+    join events on events.occurred_at >= bound.since
+    cross join lateral (
+        select query
+        from impressions
+        where impressions.request_id = events.request_id
+            and events.product_id = any (impressions.product_ids)
+            and (impressions.user_id is null or impressions.user_id = events.user_id)
+            and impressions.shown_at between events.occurred_at - make_interval(hours => $3::integer)
+                and events.occurred_at + interval '1 minute'
+        order by shown_at desc
+        limit 1
+    ) as answer
+    where events.request_id is not null and events.type = any ($1::text[]) and btrim(answer.query) <> ''
+)
+select query, id as product_id, title, description, category, brand, attributes::text as attributes
+from followed
+join products on products.id = followed.product_id;
+
 -- name: embeddings_page
 -- $1 encoder version, $2 the product id to begin after, $3 how many. product_id, text_digest, embedding, by product id.
 select product_id, text_digest, embedding

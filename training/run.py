@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import ray
+from pyarrow import fs as arrow_fs
+from ray.train import Checkpoint
 from ray.train.v2.api.config import CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from ray.train.v2.api.exceptions import TrainingFailedError
@@ -61,6 +63,21 @@ def several_workers(count: int, *, cpus: int) -> ScalingConfig:
     return ScalingConfig(num_workers=count, resources_per_worker={"CPU": cpus})
 
 
+def workers_on(count: int, *, cpus: int, gpu: bool) -> ScalingConfig:
+    """As `several_workers`; with *gpu* each has a GPU of its own too."""
+    return ScalingConfig(
+        num_workers=count, use_gpu=gpu, resources_per_worker={"CPU": cpus, **({"GPU": 1} if gpu else {})}
+    )
+
+
+def remove_run(storage_path: str, name: str) -> None:
+    """Remove what a run left, if anything; one that cannot be removed is in nobody's way."""
+    uri = storage_path if "://" in storage_path else Path(storage_path).as_uri()
+    with suppress(OSError):
+        filesystem, directory = arrow_fs.FileSystem.from_uri(uri)
+        filesystem.delete_dir(f"{directory}/{name}")
+
+
 def need_cpus(count: int) -> None:
     """
     Refuse to start a run that would wait for ever.
@@ -75,10 +92,9 @@ def need_cpus(count: int) -> None:
         )
 
 
-@contextmanager
-def trained(trainer: DataParallelTrainer) -> Iterator[tuple[Path, Report]]:
+def finished(trainer: DataParallelTrainer) -> tuple[Checkpoint, Report]:
     """
-    Run *trainer* to its end; yield the directory of its checkpoint and what was reported with it.
+    Run *trainer* to its end; return its newest checkpoint and what was reported with it.
 
     Raises:
         RunFailed: the run failed, or reported no checkpoint.
@@ -89,5 +105,12 @@ def trained(trainer: DataParallelTrainer) -> Iterator[tuple[Path, Report]]:
         raise RunFailed(f"{error} The run's directory is {trainer.run_config.storage_path}.") from error
     if result.checkpoint is None or result.metrics is None:
         raise RunFailed(f"The run in {result.path} reported no checkpoint.")
-    with result.checkpoint.as_directory() as directory:
-        yield Path(directory), result.metrics
+    return result.checkpoint, result.metrics
+
+
+@contextmanager
+def trained(trainer: DataParallelTrainer) -> Iterator[tuple[Path, Report]]:
+    """As `finished`, with the directory of the checkpoint."""
+    checkpoint, metrics = finished(trainer)
+    with checkpoint.as_directory() as directory:
+        yield Path(directory), metrics

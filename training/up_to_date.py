@@ -17,7 +17,7 @@ from training.publication import parent_of
 MADE_FROM = "made_from"
 _NOT_OF_THE_RESULT = {
     "root", "runs", "config", "check_flags", "activate", "margin", "force", "if_changed", "snapshot", "interactions",
-    "workers", "cpus", "checkpoint_every",
+    "workers", "cpus", "checkpoint_every", "device",
 }  # fmt: skip
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from artifacts.active import ActiveArtifact
 from artifacts.embedding_index import EmbeddingIndex
+from artifacts.encoder import OnnxEncoder
 from artifacts.errors import ArtifactError
 from artifacts.factors import Factors
 from artifacts.manifest import MANIFEST_NAME, ArtifactKind, Manifest
@@ -22,11 +23,13 @@ FILES: dict[ArtifactKind, tuple[str, ...]] = {
     "embeddings": ("encoder.onnx", "tokenizer.json", "index.faiss", "products.parquet", "self_test.json"),
     "collaborative": ("user_factors.npy", "item_factors.npy", "users.parquet", "items.parquet", "factors.json"),
     "popularity": ("popularity.parquet",),
+    "encoder": ("encoder.onnx", "tokenizer.json"),
 }
 LOADERS: dict[ArtifactKind, Callable[[Path, Manifest], object]] = {
     "embeddings": EmbeddingIndex.load,
     "collaborative": Factors.load,
     "popularity": lambda directory, _: PopularityTable.load(directory),
+    "encoder": lambda directory, _: OnnxEncoder(directory),
 }
 EACH_FILE = [(kind, name) for kind, names in FILES.items() for name in (*names, MANIFEST_NAME)]
 

@@ -18,7 +18,7 @@ from artifacts.factors import Factors
 from artifacts.manifest import ArtifactKind, ManifestDraft
 from artifacts.popularity_table import PopularityTable
 from artifacts.self_test import SelfTest
-from tests.artifacts.tiny_encoder import DIM, write_tiny_encoder
+from tests.artifacts.tiny_encoder import DIM, MAX_TOKENS, write_tiny_encoder
 from tests.artifacts.vectors import flat
 
 TITLES = {"p1": "red wine", "p2": "blue film", "p3": "film"}
@@ -48,10 +48,17 @@ def write_popularity(directory: Path) -> ManifestDraft:
     return ManifestDraft(kind="popularity")
 
 
+def write_encoder(directory: Path) -> ManifestDraft:
+    """A tuned encoder, without the model it was exported from."""
+    write_tiny_encoder(directory)
+    return ManifestDraft(kind="encoder", encoder="tiny", dim=DIM, parameters={"max_tokens": MAX_TOKENS})
+
+
 WRITERS: dict[ArtifactKind, Callable[[Path], ManifestDraft]] = {
     "embeddings": write_embeddings,
     "collaborative": write_factors,
     "popularity": write_popularity,
+    "encoder": write_encoder,
 }
 
 

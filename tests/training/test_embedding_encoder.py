@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from artifacts.encoder import ENCODER_FILE, TOKENIZER_FILE
+from artifacts.errors import ArtifactCorrupt
 from artifacts.manifest import Manifest, ManifestDraft
 from artifacts.store import ArtifactStore
 from tests.artifacts.tiny_encoder import DIM, MAX_TOKENS, write_tiny_encoder
-from training.embedding_encoder import kept_encoder, model_directory, source_of
+from training.embedding_encoder import kept_encoder, model_directory, source_of, tuned_encoder
 from training.errors import RunFailed
 
 
@@ -83,3 +84,47 @@ class TestModelDirectory:
     def test_a_model_that_is_not_there_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(RunFailed, match="no model"):
             model_directory(str(tmp_path / "nowhere"))
+
+
+class TestTunedEncoder:
+    @pytest.fixture
+    def tuned(self, store: ArtifactStore, tmp_path: Path) -> Manifest:
+        """A version that ``training.encoder`` made, not in use yet."""
+        directory = tmp_path / "tuned"
+        directory.mkdir()
+        write_tiny_encoder(directory)
+        draft = ManifestDraft(
+            kind="encoder",
+            encoder="tiny-tuned",
+            dim=DIM,
+            parameters={"max_tokens": MAX_TOKENS},
+            metrics={"cosine_mean": 0.98, "ndcg_at_10": 0.7},
+        )
+        return store.publish(directory, draft)
+
+    def test_the_one_in_use_is_taken_with_its_fidelity(self, store: ArtifactStore, tuned: Manifest) -> None:
+        store.activate("encoder", tuned.version)
+        encoder = tuned_encoder(store, "active")
+        assert encoder is not None
+        assert (encoder.version, encoder.source) == ("tiny-tuned", f"encoder {tuned.version}")
+        assert encoder.metrics == {"cosine_mean": 0.98}
+        assert encoder.files.keys() == {ENCODER_FILE, TOKENIZER_FILE}
+
+    def test_one_that_is_named_need_not_be_in_use(self, store: ArtifactStore, tuned: Manifest) -> None:
+        assert tuned_encoder(store, "active") is None
+        encoder = tuned_encoder(store, tuned.version)
+        assert encoder is not None
+        assert encoder.version == "tiny-tuned"
+
+    def test_the_base_model_is_none(self, store: ArtifactStore, tuned: Manifest) -> None:
+        store.activate("encoder", tuned.version)
+        assert tuned_encoder(store, "base") is None
+
+    def test_a_damaged_one_is_refused_and_not_replaced_by_the_base_model(
+        self, store: ArtifactStore, tuned: Manifest
+    ) -> None:
+        """All products would be embedded anew."""
+        store.activate("encoder", tuned.version)
+        (store.fetch("encoder", tuned.version) / ENCODER_FILE).write_bytes(b"other")
+        with pytest.raises(ArtifactCorrupt):
+            tuned_encoder(store, "active")
