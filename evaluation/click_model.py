@@ -62,6 +62,8 @@ def fit_click_model(
     """
     Return the weights that explain the clicks of *answers* best.
 
+    A feature that no product of a set has in *answers* keeps its share: clicks say nothing of it.
+
     Args:
         answers: At least one with a click and more than one product; others say nothing.
         present: Where the weights come from and are drawn to.
@@ -82,7 +84,7 @@ def fit_click_model(
         options={"maxiter": _TRIES, "ftol": 1e-12, "gtol": 1e-8},
     )
     weights, steepness, position_bias = problem.parts(found.x)
-    fitted = [_rounded(row) for row in weights]
+    fitted = [_rounded(row) for row in problem.shares(weights)]
     others = {name: each for name, each in present.category_weights.items() if name not in categories}
     config = present.model_copy(
         update={
@@ -130,6 +132,23 @@ class _Problem:
     def parts(self, parameters: Vector) -> tuple[Vector, float, float]:
         """The sets of weights, shape (k, features), the steepness and the position bias."""
         return parameters[:-2].reshape(self.start.shape), float(np.exp(parameters[-2])), float(parameters[-1])
+
+    def shares(self, weights: Vector) -> Vector:
+        """
+        The sets of weights, each adding up to 1.
+
+        Where no row has a feature the score is the same whatever its weight and however large the others together are.
+        """
+        found = weights / weights.sum(axis=1, keepdims=True)
+        for row, each in enumerate(weights):
+            prior = None if row == 0 else self._own_prior[row - 1]
+            kept = self.start[0] if row == 0 else found[0] if prior is None else prior
+            rows = self._set == row if row else np.full(len(self._set), fill_value=True)
+            unseen = ~self._present[rows].any(axis=0)
+            found[row, unseen] = kept[unseen]
+            if not unseen.all():
+                found[row, ~unseen] = each[~unseen] / each[~unseen].sum() * (1 - kept[unseen].sum())
+        return found
 
     def expected(self, parameters: Vector) -> Vector:
         """How many clicks are expected on each row, given how many its answer got."""

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import optimize
@@ -47,6 +49,16 @@ class TestFitClickModel:
     def test_a_few_clicks_hardly_move_anything(self) -> None:
         found = fit_click_model(clicked_answers(config_of(*WANTED), count=5), RankingConfig())
         assert shares(found.config.weights) == pytest.approx([0.4, 0.3, 0.2, 0.1], abs=0.1)
+
+    def test_a_feature_that_nothing_has_keeps_its_share(self) -> None:
+        """As `search` in a log of recommendations alone: clicks say nothing of it."""
+        answers = clicked_answers(config_of(*WANTED), count=3000, categories=("books", None))
+        answers = replace(answers, features={**answers.features, "search": np.full(len(answers.clicked), np.nan)})
+        found = fit_click_model(answers, RankingConfig(), categories=["books"])
+        for weights in (found.config.weights, found.config.category_weights["books"]):
+            assert weights.search == pytest.approx(0.4, abs=1e-4)
+            assert weights.cf > weights.popularity
+            assert sum(shares(weights)) == pytest.approx(1, abs=1e-3)
 
     def test_a_category_without_clicks_has_the_new_weights_of_all(self) -> None:
         answers = clicked_answers(config_of(*WANTED), count=3000)
