@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,6 +20,7 @@ from ray.train.v2.api.exceptions import TrainingFailedError
 from training.errors import ClusterNotFound, RunFailed
 
 Report = dict[str, Any]
+_ANSWERS_WITHIN_S = 10.0
 
 
 def connect() -> None:
@@ -31,15 +33,31 @@ def connect() -> None:
     if ray.is_initialized():
         return
     address = os.environ.get("RAY_ADDRESS")
+    _require_answer(address)
     # Where two clusters share a machine, Ray's own actors find this one by the variable alone.
     environment = {"env_vars": {"RAY_ADDRESS": address}} if address else {}
     try:
         ray.init(address="auto", logging_level=logging.WARNING, runtime_env=environment)
     except ConnectionError as error:
-        raise ClusterNotFound(
-            f"No Ray cluster answers at {os.environ.get('RAY_ADDRESS', 'this machine')}. "
-            "Submit the job with `ray job submit`, or set RAY_ADDRESS (and RAY_AUTH_TOKEN) to the training cluster's."
-        ) from error
+        raise _not_found(address) from error
+
+
+def _require_answer(address: str | None) -> None:
+    """Refuse an address at which nothing listens: Ray would try it for five minutes."""
+    host, _, port = (address or "").rpartition(":")
+    if not host or not port.isdecimal() or "/" in host:
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWERS_WITHIN_S).close()
+    except OSError as error:
+        raise _not_found(address) from error
+
+
+def _not_found(address: str | None) -> ClusterNotFound:
+    return ClusterNotFound(
+        f"No Ray cluster answers at {address or 'this machine'}. "
+        "Submit the job with `ray job submit`, or set RAY_ADDRESS (and RAY_AUTH_TOKEN) to the training cluster's."
+    )
 
 
 def run_config(version: str, storage_path: str, *, restarts: int = 0) -> RunConfig:
