@@ -139,7 +139,7 @@ class _Problem:
 
         Where no row has a feature the score is the same whatever its weight and however large the others together are.
         """
-        found = weights / weights.sum(axis=1, keepdims=True)
+        found: Vector = weights / weights.sum(axis=1, keepdims=True)
         for row, each in enumerate(weights):
             prior = None if row == 0 else self._own_prior[row - 1]
             kept = self.start[0] if row == 0 else found[0] if prior is None else prior
