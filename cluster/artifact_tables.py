@@ -87,8 +87,10 @@ def trial_table(document: Document) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0))
     for name in ("", "active", "on trial"):
         table.add_column(name, justify="right" if name else "left")
-    for key, name in (("requests", "requests"), ("errors", "errors"), ("p50_ms", "p50 ms"), ("p95_ms", "p95 ms")):
-        table.add_row(name, _value(figures["active"][key]), _value(figures["trial"][key]))
+    for key in ("requests", "errors"):
+        table.add_row(key, _value(figures["active"][key]), _value(figures["trial"][key]))
+    for key, name in (("p50_ms", "p50 ms"), ("p95_ms", "p95 ms")):
+        table.add_row(name, *(f"{ms:.1f}" if (ms := figures[arm][key]) else "-" for arm in ("active", "trial")))
     if document["trial"]["mode"] == "shadow":
         for key, name in (
             ("compared", "compared"),

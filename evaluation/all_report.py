@@ -13,7 +13,7 @@ from evaluation.report import aligned
 from evaluation.report_page import framed
 
 Status = Literal["met", "missed", ""]
-_WIDTH, _LEFT, _ROW, _FULL = 720, 330, 24, 240
+_WIDTH, _LEFT, _ROW, _FULL, _LONGEST = 720, 310, 24, 240, 1.2
 
 
 @dataclass(frozen=True)
@@ -156,40 +156,40 @@ def write(parts: Sequence[Part], directory: Path, *, title: str) -> list[Path]:
 
 
 def as_page(parts: Sequence[Part], directory: Path, *, title: str) -> str:
-    """Return the page: figures beside their targets, the table, and a link to each report."""
+    """Return the page: figures beside their targets, and each part with its table and a link to its reports."""
     aimed = [row for part in parts for row in part.rows if row.target]
-    links = "".join(
-        f"<li>{escape(part.name)}, {part.seconds:,.0f} s: "
-        + (escape(part.failure) if part.failure else "")
-        + " ".join(f'<a href="{escape(_link(path, directory))}">{escape(path.name)}</a>' for path in part.reports)
-        + "</li>"
-        for part in parts
-    )
-    rows = "".join(
-        f'<tr class="{"ours" if row.target is not None else ""}">'
-        + "".join(f"<td>{escape(cell)}</td>" for cell in row.cells())
-        + "</tr>"
-        for part in parts
-        for row in part.rows
-    )
-    header = "".join(f"<th>{escape(cell)}</th>" for cell in HEADER)
+    sections = "".join(_section(part, directory) for part in parts)
     return framed(
         title,
         f"<p>{escape(summary(parts))}</p><h2>Figures beside their targets</h2>"
         '<p class="soft">The bar ends at the figure, the dashed line is the target. Where less is better, the bar must '
-        f"end before it.</p>{_targets(aimed)}"
-        f"<h2>All figures</h2><div class=wide><table><tr>{header}</tr>{rows}</table></div>"
-        f"<h2>Reports</h2><ul>{links}</ul>",
+        f"end before it.</p>{_targets(aimed)}{sections}",
+    )
+
+
+def _section(part: Part, directory: Path) -> str:
+    links = " ".join(f'<a href="{escape(_link(path, directory))}">{escape(path.name)}</a>' for path in part.reports)
+    rows = "".join(
+        f'<tr class="{"ours" if row.target is not None else ""}">'
+        + "".join(f"<td>{escape(cell)}</td>" for cell in row.cells()[1:])
+        + "</tr>"
+        for row in part.rows
+    )
+    header = "".join(f"<th>{escape(cell)}</th>" for cell in HEADER[1:])
+    return (
+        f'<h2>{escape(part.name)}</h2><p class="soft">{part.seconds:,.0f} s. {links}</p>'
+        + (f"<p>Failed: {escape(part.failure)}</p>" if part.failure else "")
+        + (f"<div class=wide><table><tr>{header}</tr>{rows}</table></div>" if rows else "")
     )
 
 
 def _targets(rows: Sequence[Row]) -> str:
-    """Bars in units of the target, cut at half as much again."""
+    """Bars in units of the target, cut at a fifth more."""
     drawn = []
     for number, row in enumerate(rows):
         assert row.target
         middle = number * _ROW + 14
-        share = 0.0 if row.figure is None else min(1.5, max(0.0, row.figure / row.target))
+        share = 0.0 if row.figure is None else min(_LONGEST, max(0.0, row.figure / row.target))
         colour = "--ours" if row.status == "met" else "--published"
         drawn.append(
             f'<text x="{_LEFT - 10}" y="{middle + 4}" text-anchor="end">{escape(row.part)}: {escape(row.what)}</text>'

@@ -73,8 +73,8 @@ def compare(data_set: DataSet, cluster: TrainingCluster, arguments: list[str], *
         worker = manifest.parameters["workers"][0]
         comparison.notes |= _beside(alone, worker)
         comparison.ratios = {
-            f"fit: {name} / implicit alone": round(worker[name] / alone[name], 3)
-            for name in ("seconds", "bytes_at_peak")
+            f"{what} of the fit / implicit alone": round(worker[name] / alone[name], 3)
+            for what, name in (("time", "seconds"), ("memory", "bytes_at_peak"))
         }
     for name, recommender in baselines(known, threads=cpus):
         comparison.evaluations[name] = _evaluated(name, recommender, known, wanted, parts)

@@ -25,7 +25,6 @@ from evaluation.figures import Golden, collaborative_rows, search_rows, training
 
 _ROOT = Path(__file__).resolve().parents[1]
 GOLDEN = _ROOT / "tests" / "quality" / "golden.yaml"
-_SAID = 3
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ class Step:
         try:
             rows = self.rows(self.name, json.loads((directory / self.answer).read_text(encoding="utf-8")))
         except (OSError, ValueError, KeyError) as error:
-            failure = f"status {code}, {error!r}; it said last: {' / '.join(said[-_SAID:])}"
+            failure = f"status {code}, {type(error).__name__}; it said last: {' / '.join(said[-1:])}"
         reports = sorted(path for path in directory.rglob("*") if path.suffix in (".html", ".txt", ".json"))
         return Part(self.name, seconds, rows, reports, failure)
 

@@ -107,9 +107,12 @@ def loadable(
         (interactions.user_ids[user], interactions.item_ids[item]) for user, item in zip(users, items, strict=True)
     }
     events = directory / "events.parquet"
-    with pq.ParquetWriter(events, pa.schema([EVENTS.field(name) for name in _EVENT_COLUMNS])) as writer:
+    fields = [EVENTS.field(name) for name in _EVENT_COLUMNS]
+    # As an import calls it.
+    schema = pa.schema([*fields[:-1], fields[-1].with_name("timestamp")])
+    with pq.ParquetWriter(events, schema) as writer:
         for name in snapshot.manifest.event_files:
-            table = pq.read_table(snapshot.directory / name, columns=_EVENT_COLUMNS)
+            table = pq.read_table(snapshot.directory / name, columns=_EVENT_COLUMNS).rename_columns(schema.names)
             of = zip(table["user_id"].to_pylist(), table["product_id"].to_pylist(), strict=True)
             writer.write_table(table.filter(pa.array([pair in pairs for pair in of], pa.bool_())))
     products = directory / "products.jsonl"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -19,6 +19,10 @@ from cluster.commands.options import AsJson, StateDir
 from cluster.errors import UsageError
 
 SHADOW_SHARE, CANARY_SHARE = 0.05, 0.1
+_WHY_NOT: dict[ArtifactKind, str] = {
+    "popularity": "one table in Postgres holds it for everyone",
+    "encoder": "it answers no request; try embeddings that were made with it",
+}
 Requests = Annotated[float, typer.Option("--share", min=0.0001, max=1.0, help="Share of requests that are compared.")]
 Users = Annotated[float, typer.Option("--share", min=0.0001, max=1.0, help="Share of users who get the version.")]
 
@@ -126,7 +130,7 @@ def _begin(
         output.answer({"kind": kind, "trial": begun.model_dump(mode="json"), "compared_with": active})
 
 
-def _require_tried(kind: str) -> None:
+def _require_tried(kind: ArtifactKind) -> None:
     """
     Return if replicas can hold a second version of *kind*.
 
@@ -134,5 +138,4 @@ def _require_tried(kind: str) -> None:
         UsageError: they cannot.
     """
     if kind not in TRIED:
-        tried: Any = " and ".join(TRIED)
-        raise UsageError(f"{kind} cannot be tried: one table in Postgres holds it for everyone. Tried are {tried}.")
+        raise UsageError(f"{kind} cannot be tried: {_WHY_NOT[kind]}. Tried are {' and '.join(TRIED)}.")

@@ -89,7 +89,8 @@ def evaluate(
     if code and not result:
         raise (UsageError if code == UsageError.exit_code else ClusterError)(last or f"it ended with {code}")
     if as_json:
-        output.answer(json.loads(result))
+        # Above it may stand that a replica did not answer.
+        output.answer(json.loads(result.splitlines()[-1]))
     else:
         output.result.print(result.rstrip(), highlight=False, markup=False)
     if code:

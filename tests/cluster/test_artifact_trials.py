@@ -58,6 +58,7 @@ class TestBegin:
     def test_what_cannot_be_tried_is_said(self, run: Run, store: ArtifactStore) -> None:
         assert "is the active version" in run("shadow", KIND, ACTIVE).err
         assert "one table in Postgres" in run("shadow", "popularity", ACTIVE).err
+        assert "try embeddings that were made with it" in run("trial", "encoder").err
         assert "There is no collaborative 20251122T030220Z-ffffff" in run("canary", KIND, "20251122T030220Z-ffffff").err
         assert run("canary", KIND, BEFORE, "--share", "1.5").code == 2
         flip_a_bit(Path(store.root) / KIND / WORSE / "item_factors.npy")

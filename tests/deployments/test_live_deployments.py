@@ -10,6 +10,9 @@ import pytest
 
 from artifacts.active import ActiveArtifact
 from artifacts.embedding_index import EmbeddingIndex
+from artifacts.manifest import ArtifactKind, ManifestDraft
+from artifacts.store import ArtifactStore
+from artifacts.trials import Trial
 from contracts.requests import RecommendationRequest, SearchRequest
 from deployments.config import GraphConfig
 from deployments.recommendation import RecommendationDeployment
@@ -78,6 +81,31 @@ class TestCatalogue:
         replica.__del__()
         await asyncio.wait(tasks, timeout=10)
         assert tasks[0].done()
+        await stopped(replica)
+
+
+@pytest.mark.usefixtures("_environment", "factors")
+@pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda deployment: deployment.name)
+class TestTrial:
+    async def test_a_canary_is_taken_up_and_answers(self, deployment: Any, store: ArtifactStore) -> None:  # noqa: ANN401
+        kind: ArtifactKind = "embeddings" if deployment is SearchDeployment else "collaborative"
+        active = store.active_version(kind) or ""
+        manifest = store.manifest(kind, active)
+        draft = ManifestDraft(kind=kind, encoder=manifest.encoder, dim=manifest.dim)
+        version = store.publish(store.fetch(kind, active), draft).version
+        replica = await made(deployment)
+        search, recommended = SearchRequest(q="red wine"), RecommendationRequest(user_id="drinker")
+        request = search if deployment is SearchDeployment else recommended
+        for tried, expected in ((None, active), (Trial.begun("canary", version, 1.0), version)):
+            if tried is not None:
+                store.trials(kind).begin(tried)
+                async with asyncio.timeout(30):
+                    while replica._trial.status() is None:  # noqa: ASYNC110  a thread looks, not a task
+                        await asyncio.sleep(0.02)
+            versions = (await replica.retrieve(request, 10.0)).versions
+            assert (versions.index if kind == "embeddings" else versions.cf) == expected
+            if kind == "collaborative":
+                assert (await replica.profile("drinker", 10.0, None)).version == expected
         await stopped(replica)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from pathlib import Path
@@ -14,6 +15,8 @@ import pytest
 from artifacts.factors import Factors
 from artifacts.manifest import ManifestDraft, new_version
 from artifacts.store import ArtifactStore
+from catalogue.importing import import_events, import_products
+from catalogue.readers import read_rows
 from tests.training.conftest import Fetch
 from tests.training.snapshots import EVENTS, MANY, USERS, newest, taken
 from training import evaluate
@@ -126,6 +129,20 @@ class TestPast:
         assert len(pairs) == holdout.known.nnz
         first = json.loads(products.read_text(encoding="utf-8").splitlines()[0])
         assert (first["id"], first["hidden"], first["attributes"]) == ("p1", True, {})
+
+    def test_it_can_be_loaded_and_is_what_the_catalogue_holds(
+        self, database_url: str, root: Path, tmp_path: Path
+    ) -> None:
+        interactions = read_data(None, root=str(root), snapshot="latest").interactions
+        everything = np.ones(len(interactions), dtype=np.bool_)
+        products, events = loadable(newest(root), interactions, everything, tmp_path)
+        loaded = asyncio.run(import_products(database_url, read_rows(products, "products", {})))
+        assert (loaded.read, loaded.unchanged, loaded.rejected) == (60, 60, [])
+        loaded = asyncio.run(import_events(database_url, read_rows(events, "events", {})))
+        # Of these events, put there by SQL, some are ratings that no import takes.
+        assert {each.field for each in loaded.rejected} <= {"value"}
+        assert loaded.loaded + loaded.rejected_count == loaded.read
+        assert loaded.loaded > 2000
 
     def test_products_that_nobody_cared_for_get_columns_of_their_own(self, root: Path) -> None:
         interactions = read_data(None, root=str(root), snapshot="latest").interactions
