@@ -97,7 +97,7 @@ class TestEncoderJob:
 
     def test_a_job_that_is_killed_goes_on_with_its_run(self, cluster: TrainingCluster, tmp_path: Path) -> None:
         pairs = two_languages(tmp_path / "pairs.parquet")
-        flags = [f"--pairs={pairs}", "--steps=40", "--check-every=5", "--patience=20"]
+        flags = [f"--pairs={pairs}", "--workers=2", "--steps=40", "--check-every=5", "--patience=20"]
         job = started(cluster, tmp_path, *flags)
         assert wait_until(lambda: steps_saved(tmp_path) >= 10, timeout_s=120)
         job.send_signal(signal.SIGKILL)
