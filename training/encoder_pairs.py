@@ -84,7 +84,7 @@ class SplitPairs:
 
 def split_pairs(pairs: Iterable[Pair], rule: SplitRule) -> SplitPairs:
     """
-    Split *pairs* by their products; memory holds the samples of *rule*, and 16 bytes of text hashes a held-out pair.
+    Split *pairs* by their products; memory holds the samples of *rule*, and two hashes of each held-out pair.
 
     Titles are asked for among texts of all products. Queries are asked for among held-out products alone: others that
     were clicked after the same query would be no wrong answers, and are learned.
