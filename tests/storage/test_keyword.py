@@ -78,7 +78,7 @@ class TestTiers:
             "from generate_series(1, 5000) as n"
         )
         assert await found(connection, "space", category="rare") == ["s4999"]
-        assert await found(connection, "space", price_max=7) == ["s4998", "s4999", "s5000"]
+        assert await found(connection, "space", price_max=7) == ["s4998", "s5000", "s4999"]
         assert await found(connection, "space", price_min=8, price_max=9, category="rare") == []
 
     async def test_the_revision_is_the_time_of_the_last_change(self, connection: Connection) -> None:
@@ -101,12 +101,12 @@ class TestTiers:
     @pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
     async def test_the_answer_does_not_depend_on_the_plan(self, connection: Connection, mode: str) -> None:
         await connection.execute(f"set local plan_cache_mode to {mode}")
-        assert await found(connection, "space adventure wizard") == ["6", "1", "7", "2", "3", "5"]
+        assert await found(connection, "space adventure wizard") == ["6", "1", "7", "2", "5", "3"]
 
 
 class TestRelaxation:
     async def test_all_terms_then_all_but_one_then_the_rarest_then_any(self, connection: Connection) -> None:
-        assert await found(connection, "space adventure wizard") == ["6", "1", "7", "2", "3", "5"]
+        assert await found(connection, "space adventure wizard") == ["6", "1", "7", "2", "5", "3"]
 
     async def test_the_rarest_term_comes_before_the_others(self, connection: Connection) -> None:
         assert (await found(connection, "adventure travel"))[0] == "2"
@@ -125,7 +125,7 @@ class TestCorrection:
         assert await found(connection, text + " ") == await found(connection, "adventure")
 
     async def test_the_last_word_may_be_unfinished(self, connection: Connection) -> None:
-        assert await found(connection, "wiz") == ["6", "7"]
+        assert await found(connection, "wiz") == ["7", "6"]
         assert (await found(connection, "space adv"))[:2] == ["1", "6"]
 
     async def test_a_finished_word_is_not_completed(self, connection: Connection) -> None:
