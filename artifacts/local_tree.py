@@ -45,10 +45,13 @@ class LocalTree:
         """Write beside, flush to disk, rename over; what else is there than a file or its directory is moved aside."""
         target = self.root / name
         with _explained(f"write {target}"):
-            if target.parent != self.root and not target.parent.is_dir():
-                target.parent.parent.mkdir(parents=True, exist_ok=True)
-                _move_aside(target.parent)
-            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                target.parent.mkdir(parents=True, exist_ok=True)
+            except FileExistsError:
+                # Nothing is moved that another has just made as a directory.
+                if target.parent != self.root:
+                    _move_aside(target.parent)
+                target.parent.mkdir(parents=True, exist_ok=True)
             if not target.is_file():
                 _move_aside(target)
             descriptor, beside = tempfile.mkstemp(prefix=STAGING_PREFIX, dir=target.parent)
