@@ -16,7 +16,8 @@ class Processor:
         working_s, idle_s = _times()
         worked_s, all_s = working_s - self._working_s, working_s + idle_s - self._working_s - self._idle_s
         self._working_s, self._idle_s = working_s, idle_s
-        return worked_s / all_s if all_s > 0 else 0.0
+        # The kernel's count of idle time may go back a little.
+        return min(max(worked_s / all_s, 0.0), 1.0) if all_s > 0 else 0.0
 
 
 def _times() -> tuple[float, float]:
