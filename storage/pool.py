@@ -6,7 +6,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakSet
@@ -173,17 +173,14 @@ class Pool:
         That makes those that are missing, replaces those that are too old, and keeps these few from being closed as
         idle. A server that does not answer is none of its business.
         """
-        borrowed: list[_Proxy] = []
+        # It gives all back, also where this is cut off while it does so.
+        async with AsyncExitStack() as borrowed:
 
-        async def borrow() -> None:
-            borrowed.append(await self.acquire())
+            async def borrow() -> None:
+                borrowed.push_async_callback(self.release, await self.acquire())
 
-        missing = self._config.pool_floor - self._in_use
-        try:
+            missing = self._config.pool_floor - self._in_use
             await asyncio.gather(*(borrow() for _ in range(missing)), return_exceptions=True)
-        finally:
-            for connection in borrowed:
-                await self.release(connection)
 
     def drop_connections(self) -> None:
         """Cut every connection, those in use too: they lead to a server that is not the right one any more."""

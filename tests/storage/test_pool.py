@@ -140,7 +140,8 @@ class TestFloor:
 
     async def test_warming_that_is_cut_off_gives_back_what_it_borrowed(self, database_url: str) -> None:
         async with opened(database_url, StorageConfig(pool_floor=2)) as pool:
-            for pauses in range(20):
+            for pauses in range(40):
+                await pool.keep_warm()
                 warming = asyncio.create_task(pool.keep_warm())
                 for _ in range(pauses):
                     await asyncio.sleep(0)
