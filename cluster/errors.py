@@ -9,6 +9,8 @@ ClusterError (1)
 ├── StateUnusable (6)        the state directory cannot be used
 ├── DeployFailed (7)         Serve did not bring the application up
 ├── TrainingFailed (8)       a training job failed
+├── JobUnknown (1)           a Ray cluster knows no job of that name
+├── NoAnswer (1)             a server does not answer; it may do so later
 ├── PromotionRefused (9)     the read replica cannot take the primary's place; nothing was changed
 ├── VersionRefused (10)      an artifact version is not put into use; the one in use stays
 └── ServerFailed (1)         a server did not start or died
@@ -65,6 +67,14 @@ class TrainingFailed(ClusterError):
     """A training job failed; its log says why."""
 
     exit_code = 8
+
+
+class JobUnknown(ClusterError):
+    """A Ray cluster knows no job of that name. One that was started again has forgotten all."""
+
+
+class NoAnswer(ClusterError):
+    """A server does not answer; it may do so later."""
 
 
 class PromotionRefused(ClusterError):

@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from cluster.errors import ClusterError
+from cluster.errors import ClusterError, JobUnknown, NoAnswer
 
 TRIES = 4
 AGENT_MISSING = "No available agent"
@@ -39,6 +39,10 @@ class RayApi:
             return self.client.get("/api/version", timeout=10.0).is_success
         except httpx.HTTPError:
             return False
+
+    def version(self) -> str:
+        """Return the version of Ray that the cluster runs."""
+        return str(self._request("GET", "/api/version", timeout_s=10.0).get("ray_version", ""))
 
     def applications(self, timeout_s: float = 60.0) -> dict[str, Any]:
         """Return Serve's own account of every application, deployment and replica."""
@@ -81,7 +85,12 @@ class RayApi:
         return name
 
     def job(self, submission_id: str) -> dict[str, Any]:
-        """Return the state of a job."""
+        """
+        Return the state of a job.
+
+        Raises:
+            JobUnknown: the cluster knows none of that name; one that is started again has forgotten all.
+        """
         return self._request("GET", f"/api/jobs/{submission_id}")
 
     def _status_of(self, submission_id: str) -> str | None:
@@ -123,13 +132,15 @@ class RayApi:
         try:
             response = self._sent(method, path, body, timeout_s)
         except httpx.HTTPError as error:
-            raise ClusterError(
+            raise NoAnswer(
                 f"Ray's dashboard at {self.address} does not answer: {error or type(error).__name__}"
             ) from error
         if response.status_code in {401, 403}:
             raise ClusterError(
                 f"Ray at {self.address} refuses the token. Set RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH to its file."
             )
+        if response.status_code == httpx.codes.NOT_FOUND and path.startswith("/api/jobs/"):
+            raise JobUnknown(f"Ray at {self.address} knows no such job: {response.text.strip()}")
         if response.is_error:
             raise ClusterError(f"Ray at {self.address} refused {method} {path}: {response.text.strip()}")
         return response.json() if response.content else {}

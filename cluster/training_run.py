@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shlex
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
-from cluster.errors import TrainingFailed
+from cluster.errors import ClusterError, JobUnknown, NoAnswer, TrainingFailed
 from cluster.ray_api import RayApi
 
 # Each is a module of training/; in this order, because the later ones take longer.
@@ -19,11 +21,16 @@ JOBS = ("popularity", "collaborative", "embeddings")
 BY_NAME_ONLY = ("snapshot", "weights", "encoder", "pipeline")
 ENDED = {"SUCCEEDED", "FAILED", "STOPPED"}
 POLL_S = 0.5
+PATIENCE_S = 120.0
+"""How long a cluster that does not answer is waited for: it may be too busy, or be started again."""
 SHOWN_LINES = 30
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _PROCESS_NAME = re.compile(r"^\([\w.:]+ pid=\d+(?:, ip=[\d.]+)?\)\s*")
 _RAY_LOG = re.compile(r"\b(?:core_worker\.cc|job_manager\.py|worker\.py):\d+|^\[[\d\-:, ]+ [IWEC] \d+")
+
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -48,16 +55,18 @@ def train(api: RayApi, job: str, *, follow: Callable[[str], None], arguments: Se
 
     Raises:
         TrainingFailed: the job failed; the message holds the end of its log.
+        NoAnswer: the cluster stayed away for `PATIENCE_S`.
     """
     began = time.monotonic()
+    _patiently(api.version)
     submission = api.submit(
         shlex.join(["python", "-m", f"training.{job}", *arguments]), runtime_env={}, metadata={"shortlist_job": job}
     )
     shown = 0
     try:
         while True:
-            state = api.job(submission)
-            lines = api.job_logs(submission).splitlines()
+            state = _patiently(partial(api.job, submission))
+            lines = _patiently(partial(api.job_logs, submission)).splitlines()
             for line in lines[shown:]:
                 if words := readable(line):
                     follow(words)
@@ -65,13 +74,30 @@ def train(api: RayApi, job: str, *, follow: Callable[[str], None], arguments: Se
             if state["status"] in ENDED:
                 break
             time.sleep(POLL_S)
+    except JobUnknown as error:
+        raise TrainingFailed(
+            f"The training cluster was started again and has forgotten the {job} job: run it again."
+        ) from error
     except BaseException:
-        api.stop_job(submission)
+        with contextlib.suppress(ClusterError):
+            api.stop_job(submission)
         raise
     if state["status"] != "SUCCEEDED":
         end = "\n".join(lines[-SHOWN_LINES:])
         raise TrainingFailed(f"The {job} job {state['status'].lower()}: {state.get('message') or ''}\n{end}")
     return TrainingResult(job, submission, round(time.monotonic() - began, 2), last_json(lines))
+
+
+def _patiently(ask: Callable[[], Answer]) -> Answer:
+    """What is asked for, as soon as the cluster answers at all."""
+    until = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return ask()
+        except NoAnswer:
+            if time.monotonic() > until:
+                raise
+            time.sleep(POLL_S)
 
 
 def readable(line: str) -> str:

@@ -1,8 +1,91 @@
 from __future__ import annotations
 
+import contextlib
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
 import pytest
 
-from cluster.training_run import last_json, readable
+from cluster.errors import NoAnswer, TrainingFailed
+from cluster.ports import free_ports
+from cluster.ray_api import RayApi
+from cluster.training_run import last_json, readable, train
+
+
+class Dashboard(BaseHTTPRequestHandler):
+    """What Ray's dashboard says of jobs, of which it knows those that were submitted to it."""
+
+    jobs: list[str]
+    knows = True
+
+    def do_GET(self) -> None:
+        if self.path == "/api/version":
+            self.answer({"ray_version": "0"})
+        elif not self.knows:
+            self.answer({}, status=404)
+        else:
+            self.answer({"logs": '{"version": "a"}'} if self.path.endswith("/logs") else {"status": "SUCCEEDED"})
+
+    def do_POST(self) -> None:
+        self.jobs.append(self.path)
+        self.rfile.read(int(self.headers["content-length"]))
+        self.answer({})
+
+    def answer(self, document: object, status: int = 200) -> None:
+        content = json.dumps(document).encode()
+        self.send_response(status)
+        self.send_header("content-length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def serving(port: int, kind: type[Dashboard]) -> Iterator[None]:
+    with ThreadingHTTPServer(("127.0.0.1", port), kind) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield
+        server.shutdown()
+        thread.join()
+
+
+def kind_of_dashboard(*, knows: bool) -> type[Dashboard]:
+    return type("ADashboard", (Dashboard,), {"jobs": [], "knows": knows})
+
+
+class TestTrain:
+    def test_a_cluster_that_is_away_is_waited_for(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        port, kind = free_ports(1)[0], kind_of_dashboard(knows=True)
+        asked = threading.Event()
+        monkeypatch.setattr("cluster.training_run.time.sleep", lambda _: asked.set())
+        results = []
+        api = RayApi(f"http://127.0.0.1:{port}", None)
+        waiting = threading.Thread(target=lambda: results.append(train(api, "popularity", follow=print)))
+        waiting.start()
+        assert asked.wait(60)
+        with serving(port, kind):
+            waiting.join(60)
+        assert [result.result for result in results] == [{"version": "a"}]
+        assert kind.jobs == ["/api/jobs/"]
+
+    def test_one_that_stays_away_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("cluster.training_run.PATIENCE_S", 0.0)
+        port = free_ports(1)[0]
+        with pytest.raises(NoAnswer, match=f"{port} does not answer"):
+            train(RayApi(f"http://127.0.0.1:{port}", None), "popularity", follow=print)
+
+    def test_one_that_was_started_again_has_forgotten_the_job(self) -> None:
+        port = free_ports(1)[0]
+        with (
+            serving(port, kind_of_dashboard(knows=False)),
+            pytest.raises(TrainingFailed, match="forgotten the popularity job: run it again"),
+        ):
+            train(RayApi(f"http://127.0.0.1:{port}", None), "popularity", follow=print)
 
 
 class TestReadable:
