@@ -154,7 +154,8 @@ async def run(url: str, api: RayApi, *, rate: float, seconds: float, rounds: int
     """Go through all phases, say what each brought, and return the whole."""
     async with httpx.AsyncClient(base_url=url, timeout=30) as client:
         searches = Searches(urlsplit(url).hostname or "127.0.0.1", await queries_of(client))
-    await phase("warming up", url, searches, rate=rate, seconds=5)
+    # A stack that was just started has caches to fill and its first upkeep before it.
+    await phase("warming up", url, searches, rate=rate, seconds=20)
     print(HEADER, flush=True)
     phases = []
     root = Path(tempfile.mkdtemp(prefix="shortlist-bench-", dir="/tmp"))

@@ -63,8 +63,9 @@ def collaborative_rows(part: str, document: list[dict[str, Any]]) -> list[Row]:
             if other in found["evaluations"]:
                 mean = found["evaluations"][other]["metrics"][metric]["mean"]
                 rows.append(Row(part, f"{LABELS[metric]}, {other}", mean))
-    for name, ratio in found.get("ratios", {}).items():
-        rows.append(Row(part, name, ratio, FIT_TIMES_BARE, most=True))
+    # What a fit of a second costs is what a worker costs: no target where none is set for the data set at all.
+    most = FIT_TIMES_BARE if found["targets"] else None
+    rows += [Row(part, name, ratio, most, most=True) for name, ratio in found.get("ratios", {}).items()]
     rows += [Row(part, name, value, note="seconds") for name, value in found.get("seconds", {}).items()]
     return rows
 

@@ -38,6 +38,8 @@ FIDELITY = (
 """The metrics of a version that are its encoder's."""
 
 SOURCE = "encoder_source"
+MODEL_DIRECTORY = "model"
+"""Where a checkpoint, and a tuned version, hold the model that sentence-transformers loads."""
 ACTIVE_ENCODER, BASE_ENCODER = "active", "base"
 _MAKERS = ("torch", "transformers", "sentence-transformers", "onnxruntime", "onnx")
 

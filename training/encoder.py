@@ -15,7 +15,6 @@ from pathlib import Path
 import ray
 from ray.exceptions import RayError, RayTaskError
 from ray.train import Checkpoint
-from ray.train.torch import TorchTrainer
 
 from artifacts.errors import ArtifactError
 from artifacts.manifest import ArtifactKind, Manifest, ManifestDraft, new_version
@@ -26,6 +25,7 @@ from training.arguments import add_runs, add_snapshot, job_parser, positive, run
 from training.config_file import parsed_flags
 from training.embedding_encoder import (
     ACTIVE_ENCODER,
+    MODEL_DIRECTORY,
     MODEL_NAME,
     SOURCE,
     Encoder,
@@ -34,7 +34,6 @@ from training.embedding_encoder import (
     tuned_encoder,
 )
 from training.encoder_check import require_fidelity
-from training.encoder_fit import MODEL_DIRECTORY, fit_encoder
 from training.encoder_judgement import EncoderJudgement, JudgementOrder, judged_encoder, require_gain
 from training.encoder_pairs import SplitPairs, SplitRule
 from training.encoder_sources import PairSource
@@ -104,6 +103,11 @@ def _require_enough(split: SplitPairs, flags: argparse.Namespace) -> None:
 
 def _fitted(split: SplitPairs, flags: argparse.Namespace, runs: str, run: str) -> tuple[Checkpoint, Report]:
     """Run, or go on with, the Ray Train run; return its last checkpoint and what was reported with it."""
+    # torch takes seconds to import: whoever asks for help, or has nothing new to train on, does not wait for it.
+    from ray.train.torch import TorchTrainer  # noqa: PLC0415
+
+    from training.encoder_fit import fit_encoder  # noqa: PLC0415
+
     steps = flags.steps or max(1, flags.epochs * len(split.learned) // (flags.batch * flags.workers))
     gpu = _takes_gpus(flags)
     say(f"up to {steps} steps of {flags.batch} pairs, {flags.workers} worker(s) on {'a GPU each' if gpu else 'CPUs'}")
@@ -162,7 +166,7 @@ def _judgement(
     metrics = found.metrics()
     for name, value in metrics.items():
         say(f"{name} {value}")
-    require_fidelity(metrics)
+    require_fidelity(metrics, advice="tune it less: a lower --rate, or fewer --steps")
     if not flags.force:
         require_gain(metrics, flags.least_gain)
     return found

@@ -16,7 +16,7 @@ LARGEST_NDCG_LOSS = 0.02
 LEAST_PAIRS = 50
 _NEIGHBOURS = 10
 
-_ADVICE = "Nothing was published; look at the versions of torch and onnxruntime."
+_ADVICE = "look at the versions of torch and onnxruntime"
 
 Encode = Callable[[Sequence[str]], NDArray[np.float32]]
 
@@ -69,9 +69,13 @@ def pairs_fidelity(original: Encode, exported: Encode, titles: Sequence[str], re
     }
 
 
-def require_fidelity(metrics: Mapping[str, float]) -> None:
+def require_fidelity(metrics: Mapping[str, float], *, advice: str = _ADVICE) -> None:
     """
     Refuse an exported encoder that strays from its original.
+
+    Args:
+        metrics: As `fidelity` and `pairs_fidelity` give them.
+        advice: What to do where it is refused.
 
     Raises:
         QualityTooLow: mean or least cosine is below its margin, or it ranks the catalogue's own pairs worse by more
@@ -81,7 +85,7 @@ def require_fidelity(metrics: Mapping[str, float]) -> None:
         if not metrics[name] >= least:
             raise QualityTooLow(
                 f"The exported encoder strays from the original: {name} is {metrics[name]}, "
-                f"at least {least} is needed. {_ADVICE}"
+                f"at least {least} is needed. Nothing was published; {advice}."
             )
     if metrics.get("pairs", 0) < LEAST_PAIRS:
         return
@@ -89,7 +93,7 @@ def require_fidelity(metrics: Mapping[str, float]) -> None:
     if not found >= before - LARGEST_NDCG_LOSS:
         raise QualityTooLow(
             f"The exported encoder ranks worse than the original: NDCG@10 {found} against {before}, of texts by their "
-            f"titles. {_ADVICE}"
+            f"titles. Nothing was published; {advice}."
         )
 
 

@@ -22,11 +22,10 @@ from ray.train import Checkpoint, get_checkpoint, get_context, report
 from ray.train.torch import get_device, prepare_model
 
 from training.early_stopping import EarlyStopping
-from training.embedding_encoder import loaded_model, model_directory
+from training.embedding_encoder import MODEL_DIRECTORY, loaded_model, model_directory
 from training.encoder_export import PooledEncoder
 from training.encoder_ranking import JudgedQueries, mean_of
 
-MODEL_DIRECTORY = "model"
 PROGRESS_FILE = "progress.json"
 _STATE_FILE, _BEST_FILE = "state.pt", "best.pt"
 _ENCODED_AT_ONCE = 64

@@ -16,6 +16,7 @@ from ray.train import Checkpoint
 from artifacts.encoder import OnnxEncoder
 from evaluation.intervals import bootstrap_intervals
 from training.embedding_encoder import (
+    MODEL_DIRECTORY,
     MODEL_NAME,
     CheckedTexts,
     Encoder,
@@ -24,7 +25,6 @@ from training.embedding_encoder import (
     model_directory,
     source_of,
 )
-from training.encoder_fit import MODEL_DIRECTORY
 from training.encoder_ranking import JudgedQueries, mean_of
 from training.errors import QualityTooLow
 

@@ -36,12 +36,10 @@ def train_factors(config: dict[str, Any]) -> None:
     bounds = {"users": config["user_bounds"], "items": config["item_bounds"]}
     settings = AlsSettings(**config["settings"])
     with PeakMemory() as memory:
-        fit = BlockFit(
-            _block(config["users"][rank], bounds["users"], rank, columns=bounds["items"][-1]),
-            _block(config["items"][rank], bounds["items"], rank, columns=bounds["users"][-1]),
-            settings,
-            threads=config["threads"],
-        )
+        users = _block(config["users"][rank], bounds["users"], rank, columns=bounds["items"][-1])
+        items = _block(config["items"][rank], bounds["items"], rank, columns=bounds["users"][-1])
+        began_fit = time.monotonic()
+        fit = BlockFit(users, items, settings, threads=config["threads"])
         _resume(fit, rank)
         first = fit.iteration
         clock = _Clock(config["checkpoint_every_s"], settings.iterations - first)
@@ -55,9 +53,10 @@ def train_factors(config: dict[str, Any]) -> None:
             clock.tell(iteration, settings.iterations, aloud=rank == 0)
 
         fit.run(joined(rank, workers, bounds), due=clock.due, save=save, tell=tell)
-        seconds = time.monotonic() - started
+        ended = time.monotonic()
     found = {
-        "seconds": round(seconds, 3),
+        "seconds": round(ended - started, 3),
+        "fit_seconds": round(ended - began_fit, 3),
         "first_iteration": first,
         "interactions": {"users": config["entries"]["users"][rank], "items": config["entries"]["items"][rank]},
         "bytes_before": memory.before,
