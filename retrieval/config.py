@@ -37,6 +37,6 @@ class RetrievalConfig(BaseModel):
     collaborative_limit: Limit = 200
     similar_limit: Limit = 200
     popular_limit: Limit = 500
-    keyword_weight: Annotated[float, Field(gt=0, lt=1)] = 0.3
+    keyword_weight: Annotated[float, Field(gt=0, lt=1)] = 0.31
     rrf_k: Annotated[int, Field(ge=0, le=1000)] = 60
     feed_period_s: Annotated[float, Field(gt=0, le=60)] = 0.5
