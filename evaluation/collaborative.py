@@ -106,6 +106,7 @@ def _times_bare(alone: dict[str, float], worker: dict[str, Any]) -> dict[str, fl
     added, added_alone = (each["bytes_at_peak"] - each["bytes_before"] for each in (worker, alone))
     return {
         "time of the fit": worker["fit_seconds"] / alone["seconds"],
+        "processor time of the fit": worker["fit_cpu_seconds"] / alone["cpu_seconds"],
         "memory of the process": worker["bytes_at_peak"] / alone["bytes_at_peak"],
         "memory added by the fit": added / added_alone,
     }
