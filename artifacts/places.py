@@ -36,6 +36,12 @@ def tree_at(root: str, cache: str | None) -> Tree:
     return ObjectTree(filesystem, base, _cache_for(root, cache))
 
 
+def below(root: str, name: str) -> str:
+    """Where *name* lies below *root*, a directory or a URI, whose query, such as the region, stays at its end."""
+    where, mark, query = root.partition("?") if "://" in root else (root, "", "")
+    return f"{where.rstrip('/')}/{name}{mark}{query}"
+
+
 def _cache_for(root: str, cache: str | None) -> Path:
     """A directory of this root's own, so that two stores never share cached versions."""
     parent = Path(cache) if cache else Path(tempfile.gettempdir()) / f"shortlist-artifacts-{os.getuid()}"

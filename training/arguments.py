@@ -13,6 +13,7 @@ from pathlib import Path
 import asyncpg
 
 from artifacts.errors import ArtifactError
+from artifacts.places import below
 from artifacts.quality import MARGIN
 from artifacts.store import CACHE_VARIABLE, ROOT_VARIABLE, ArtifactStore
 from storage.errors import StorageError
@@ -112,7 +113,7 @@ def store_at(root: str) -> ArtifactStore:
 
 def runs_at(root: str, runs: str | None, kind: str) -> str:
     """Where Ray Train keeps the runs of *kind*: absolute, or a URI."""
-    where = f"{runs or root.rstrip('/') + '/runs'}/{kind}"
+    where = below(runs or below(root, "runs"), kind)
     return where if "://" in where else str(Path(where).expanduser().absolute())
 
 

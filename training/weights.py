@@ -13,6 +13,7 @@ import os
 from pathlib import Path
 
 from artifacts.manifest import new_version
+from artifacts.places import below
 from artifacts.store import ROOT_VARIABLE
 from evaluation.click_model import fit_click_model
 from evaluation.holdout import after_a_time
@@ -120,11 +121,11 @@ def _train(flags: argparse.Namespace, watch: Stopwatch) -> None:
     answers = answers_of(table)
     watch.lap("read")
     say(f"{len(answers):,} answers with {int(answers.clicked.sum()):,} clicks among {len(answers.clicked):,} hits")
-    above = flags.out or f"{flags.root.rstrip('/')}/weights"
+    above = flags.out or below(flags.root, "weights")
     origin = made_from(answers, flags.serve_file, _settings(flags))
     if flags.if_changed and not flags.out and (last := unchanged(above, origin)):
         say(f"nothing changed since {last['version']}: {last['why']}")
-        conclude_unchanged(last, f"{above}/{last['version']}", watch.seconds)
+        conclude_unchanged(last, below(above, last["version"]), watch.seconds)
         return
     report = fit_weights(
         answers,
@@ -137,11 +138,11 @@ def _train(flags: argparse.Namespace, watch: Stopwatch) -> None:
     for line in lines(report):
         say(line)
     version = new_version()
-    where = flags.out or f"{above}/{version}"
+    where = flags.out or below(above, version)
     files = store_result(where, version, report, flags.serve_file, settings=_settings(flags), origin=origin)
     say(f"wrote {', '.join(files)}")
     if report.kept:
-        say(f"to use them: serve deploy {where}/serve.yaml")
+        say(f"to use them: serve deploy {below(where, 'serve.yaml')}")
     watch.lap("store")
     conclude(version, report, where, watch.seconds)
 

@@ -15,6 +15,7 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyarrow import fs as arrow_fs
 
 from artifacts.factors import Factors
 from artifacts.manifest import Manifest
@@ -22,6 +23,7 @@ from artifacts.store import ArtifactStore
 from cluster.child import wait_until
 from evaluation.metrics import SparseMatrix
 from evaluation.training_cluster import TrainingCluster, training_cluster
+from tests.artifacts.s3_server import CREDENTIALS, s3_server
 from tests.training.conftest import Fetch
 from tests.training.made_up import tastes
 from training.als import AlsSettings, fit_factors
@@ -34,8 +36,12 @@ TOLERANCE = 1e-5
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[TrainingCluster]:
-    with training_cluster(cpus=4, store_bytes=100_000_000) as started:
-        yield started
+    """Its workers may write to the object store of a test: they have the environment of the cluster."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in CREDENTIALS.items():
+            patch.setenv(name, value)
+        with training_cluster(cpus=4, store_bytes=100_000_000) as started:
+            yield started
 
 
 def written(matrix: SparseMatrix, path: Path) -> str:
@@ -166,6 +172,23 @@ class TestCollaborativeJob:
         manifest, factors = published(tmp_path)
         assert all(0 < worker["first_iteration"] < 10 for worker in manifest.parameters["workers"])
         assert_equal_within_rounding(factors, matrix, settings)
+
+    def test_the_artifact_root_may_be_an_object_store(self, cluster: TrainingCluster, tmp_path: Path) -> None:
+        """Ray Train keeps its run there too: the query of the URI says where that is."""
+        matrix = tastes(300, 120, 12)
+        path = written(matrix, tmp_path / "interactions.parquet")
+        job = TrainingCluster(cluster.environment | {"SHORTLIST_ARTIFACT_CACHE": str(tmp_path)})
+        with s3_server() as server:
+            root = server.root("shop")
+            said, _ = job.run(
+                "training.collaborative",
+                [f"--interactions={path}", f"--root={root}", "--factors=4", "--iterations=2", "--tune=2", "--cpus=1"],
+            )
+            filesystem, below = arrow_fs.FileSystem.from_uri(root)
+            runs = filesystem.get_file_info(arrow_fs.FileSelector(f"{below}/runs/collaborative"))
+            with filesystem.open_input_stream(f"{below}/collaborative/ACTIVE") as active:
+                assert active.read().decode().strip() == said["version"]
+        assert said["version"] in [each.base_name for each in runs]
 
 
 def rounds_saved(runs: Path) -> int:

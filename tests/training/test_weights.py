@@ -20,6 +20,7 @@ from evaluation.click_metrics import Estimate
 from evaluation.logged_answers import LoggedAnswers
 from evaluation.replay import Compared, Figure
 from ranking.config import FEATURES, RankingConfig
+from tests.artifacts.s3_server import CREDENTIALS, s3_server
 from tests.evaluation.made_up_answers import as_table, clicked_answers, config_of
 from tests.small_disk import fill, small_disk
 from tests.training.answer_rows import log_answers
@@ -185,6 +186,18 @@ class TestJob:
             assert done.returncode == 1
             assert "No space left on device" in done.stderr
             assert [path for path in (disk / "weights").rglob("*") if path.is_file()] == []
+
+    def test_an_object_store_holds_the_result_as_well(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Its URI ends with what says where the server is."""
+        for name, value in CREDENTIALS.items():
+            monkeypatch.setenv(name, value)
+        pq.write_table(as_table(clicked_answers(WANTED, count=1000)), tmp_path / "log.parquet")
+        with s3_server() as server:
+            flags = (f"--answers={tmp_path}/log.parquet", f"--root={server.root('shop')}", "--if-changed")
+            first, again = (last_line(job(*flags)) for _ in range(2))
+            where = server.root(f"shop/weights/{first['version']}")
+        assert (first["path"], first["changed"]) == (where, True)
+        assert (again["path"], again["changed"]) == (where, False)
 
     def test_flags_may_stand_in_a_file(self, tmp_path: Path) -> None:
         pq.write_table(as_table(clicked_answers(WANTED, count=1000)), tmp_path / "log.parquet")
