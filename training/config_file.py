@@ -20,12 +20,14 @@ def parsed_flags(
 
     A file says ``least_recall: 0.97`` for ``--least-recall 0.97`` and ``activate: false`` for ``--no-activate``; what
     is ``null`` is not said. What is wrong with it ends the process like a wrong flag.
+    Flags have to be written out: of an abbreviated ``--config`` the file would not be read.
 
     Args:
         parser: Knows the flags.
         arguments: Of the command line; None: those of the process.
         sections: Names in the file that are no flags. What stands there becomes an attribute, None where nothing does.
     """
+    parser.allow_abbrev = False
     parser.add_argument("--config", type=Path, help="YAML file of flags by name; the command line counts more")
     parser.add_argument("--check-flags", action="store_true", help="say what is wrong with the flags, and do nothing")
     finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)

@@ -39,6 +39,14 @@ class TestParsedFlags:
     def test_what_neither_says_is_the_default(self, config: Path) -> None:
         assert flags(config, "", "--root=/a").threads == 2
 
+    def test_a_flag_has_to_be_written_out(self, config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """Of an abbreviated --config the file would not be read."""
+        config.write_text("threads: 3\n")
+        parser = job_parser("training.test", "A test.")
+        with pytest.raises(SystemExit):
+            parsed_flags(parser, ["--root=/a", "--conf", str(config)])
+        assert "unrecognized arguments: --conf" in capsys.readouterr().err
+
     def test_a_section_is_taken_as_it_stands(self, config: Path) -> None:
         config.write_text("search: {alpha: [1, 2]}\nmargin: null\n")
         parser = job_parser("training.test", "A test.")
