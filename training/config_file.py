@@ -52,7 +52,7 @@ def _take(parser: argparse.ArgumentParser, path: Path, sections: Sequence[str]) 
         return
     if not isinstance(content, dict):
         parser.error(f"--config: {path} does not hold flags by name")
-    known = {action.dest: action for action in parser._actions if action.dest not in _ABOUT_FLAGS}  # noqa: SLF001
+    known = _by_name(parser)
     for key, value in content.items():
         name = str(key).replace("-", "_")
         if name in sections:
@@ -64,8 +64,18 @@ def _take(parser: argparse.ArgumentParser, path: Path, sections: Sequence[str]) 
             parser.error(
                 f"--config: {path}: there is no flag {key}; known are {', '.join(sorted({*known, *sections}))}"
             )
-        parser.set_defaults(**{name: _value(parser, known[name], value, f"--config: {path}: {key}")})
+        parser.set_defaults(**{known[name].dest: _value(parser, known[name], value, f"--config: {path}: {key}")})
         known[name].required = False
+
+
+def _by_name(parser: argparse.ArgumentParser) -> dict[str, argparse.Action]:
+    """Each flag by the name that it has in a file: its own, but that of ``--no-activate`` is ``activate``."""
+    found = {}
+    for action in parser._actions:  # noqa: SLF001
+        if action.dest not in _ABOUT_FLAGS:
+            own = action.option_strings[-1].lstrip("-").replace("-", "_")
+            found[action.dest if action.nargs == 0 else own] = action
+    return found
 
 
 def _value(parser: argparse.ArgumentParser, action: argparse.Action, value: object, where: str) -> Any:  # noqa: ANN401

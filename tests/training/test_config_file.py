@@ -47,6 +47,12 @@ class TestParsedFlags:
             parsed_flags(parser, ["--root=/a", "--conf", str(config)])
         assert "unrecognized arguments: --conf" in capsys.readouterr().err
 
+    def test_a_flag_has_its_own_name_there_whatever_it_is_called_inside(self, config: Path) -> None:
+        config.write_text("from: popularity\n")
+        parser = job_parser("training.test", "A test.")
+        parser.add_argument("--from", dest="first")
+        assert parsed_flags(parser, ["--config", str(config), "--root=/a"]).first == "popularity"
+
     def test_a_section_is_taken_as_it_stands(self, config: Path) -> None:
         config.write_text("search: {alpha: [1, 2]}\nmargin: null\n")
         parser = job_parser("training.test", "A test.")
