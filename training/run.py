@@ -71,11 +71,6 @@ def run_config(version: str, storage_path: str, *, restarts: int = 0) -> RunConf
     )
 
 
-def one_worker() -> ScalingConfig:
-    """One worker on one CPU: the fit and the encoding of this size are not worth a process group."""
-    return ScalingConfig(num_workers=1, resources_per_worker={"CPU": 1})
-
-
 def several_workers(count: int, *, cpus: int) -> ScalingConfig:
     """As many workers on *cpus* CPUs each."""
     return ScalingConfig(num_workers=count, resources_per_worker={"CPU": cpus})
