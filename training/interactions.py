@@ -103,7 +103,8 @@ class Interactions:
         found = hashlib.sha256()
         for ids in (self.user_ids, self.item_ids):
             found.update("\0".join([str(len(ids)), *ids]).encode())
-        for column in (self.users, self.items, self.confidence, self.last_at):
+        columns = [self.users, self.items, self.confidence, self.last_at]
+        for column in columns if self.withheld is None else [*columns, self.withheld]:
             found.update(np.ascontiguousarray(column).data)
         return found.hexdigest()
 

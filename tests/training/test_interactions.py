@@ -28,6 +28,14 @@ class TestInteractions:
         chosen = interactions.matrix(interactions.last_at > 0)
         assert chosen.toarray().tolist() == [[0.0, 0.0], [0.0, 2.0]]
 
+    def test_another_hold_out_that_came_with_them_is_another_digest(self) -> None:
+        rows = {"user_id": ["u1", "u2"], "product_id": ["p1", "p2"], "confidence": [1.0, 2.0], "last_at": [0.0, 1.0]}
+        digests = {
+            Interactions.from_table(pa.table(rows | ({"holdout": given} if given else {}))).digest()
+            for given in (None, [True, False], [False, True], [True, False])
+        }
+        assert len(digests) == 3
+
 
 class TestEventCountsOf:
     def test_each_user_has_the_count_of_the_table_or_none(self) -> None:
