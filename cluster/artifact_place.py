@@ -47,5 +47,10 @@ def artifact_place(output: Output, *, root: str | None, url: str | None, state_d
     cache = os.environ.get(CACHE_VARIABLE) or (str(stack.state.artifact_cache) if runs else None)
     store = ArtifactStore(chosen, cache=cache)
     store.require()
-    served = record.url if record is not None and runs and Path(chosen) == stack.state.artifacts else None
+    served = record.url if record is not None and runs and _is_same(chosen, stack.state.artifacts) else None
     return ArtifactPlace(store, url or served or os.environ.get(URL_VARIABLE) or None)
+
+
+def _is_same(root: str, directory: Path) -> bool:
+    """Whether *root*, however it is written, is *directory*; a graph that is not asked could lose what it serves."""
+    return "://" not in root and Path(root).expanduser().resolve() == directory.resolve()

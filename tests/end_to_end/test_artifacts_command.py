@@ -102,3 +102,7 @@ class TestArtifactsOfARunningStack:
         document = stack.shortlist.ask("artifacts", "prune", "--dry-run")
         assert document["bytes_freed"] == 0
         assert document["kinds"][KIND]["kept"][store.active_version(KIND)] == "active"
+
+    def test_its_own_root_is_known_however_it_is_written(self, stack: Stack, store: ArtifactStore) -> None:
+        written = Path(store.root) / KIND / ".."
+        assert stack.shortlist.ask("artifacts", "list", "--root", str(written))["graph"]["url"] == stack.url
