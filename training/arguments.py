@@ -92,6 +92,29 @@ def share(text: str) -> float:
     return value
 
 
+def fraction(text: str) -> float:
+    """A flag's value between 0 and 1, neither of them."""
+    value = _number(text, "a number between 0 and 1")
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a number between 0 and 1")
+    return value
+
+
+def duration(text: str) -> float:
+    """A flag's value in seconds, 0 or more and finite."""
+    value = _number(text, "a number of seconds")
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds")
+    return value
+
+
+def seed(text: str) -> int:
+    """A flag's value that random numbers begin with: a whole number below 2**32, as numpy takes it."""
+    if not text.strip().isdecimal() or int(text) >= 2**32:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 0 to {2**32 - 1}")
+    return int(text)
+
+
 def whole(text: str) -> int:
     """A flag's value that must be a whole number, at least 1."""
     if not text.strip().isdecimal() or int(text) < 1:

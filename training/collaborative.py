@@ -18,7 +18,19 @@ from artifacts.factors import Factors
 from artifacts.manifest import ArtifactKind, ManifestDraft, new_version
 from evaluation.metrics import MEASURES
 from training.als import AlsSettings
-from training.arguments import add_runs, add_snapshot, job_parser, positive, run_job, runs_at, store_at, whole
+from training.arguments import (
+    add_runs,
+    add_snapshot,
+    duration,
+    fraction,
+    job_parser,
+    positive,
+    run_job,
+    runs_at,
+    seed,
+    store_at,
+    whole,
+)
 from training.cf_transform import cf_transform
 from training.collaborative_data import TrainingData, read_data
 from training.config_file import parsed_flags
@@ -145,12 +157,12 @@ def main() -> None:
     parser.add_argument("--alpha", type=positive, default=defaults.alpha, help="weight of a confidence of 1")
     parser.add_argument("--regularization", type=positive, default=defaults.regularization, help="lambda")
     parser.add_argument("--iterations", type=whole, default=defaults.iterations, help="rounds of alternation")
-    parser.add_argument("--seed", type=int, default=defaults.seed, help="start of the random numbers")
+    parser.add_argument("--seed", type=seed, default=defaults.seed, help="start of the random numbers")
     parser.add_argument("--workers", type=whole, default=1, help="processes that share the fit, on any nodes")
     parser.add_argument("--cpus", type=whole, default=2, help="CPUs of a worker, and of a trial")
-    parser.add_argument("--checkpoint-every", type=float, default=60.0, help="least seconds between two checkpoints")
+    parser.add_argument("--checkpoint-every", type=duration, default=60.0, help="least seconds between two checkpoints")
     parser.add_argument("--holdout", choices=KINDS, default="last", help="which interactions the figures are about")
-    parser.add_argument("--holdout-share", type=_share, default=0.2, help="how much of them")
+    parser.add_argument("--holdout-share", type=fraction, default=0.2, help="how much of them")
     parser.add_argument("--baselines", action="store_true", help="also fit item-kNN and BPR to the hold-out's rest")
     parser.add_argument("--tune", type=whole, metavar="TRIALS", help="search the settings on the hold-out first")
     parser.add_argument("--tune-metric", choices=list(MEASURES), default="ndcg_at_20", help="what the search looks at")
@@ -162,13 +174,6 @@ def main() -> None:
     if flags.interactions and flags.snapshot:
         parser.error("--interactions and --snapshot exclude each other")
     run_job(lambda: train(flags, space))
-
-
-def _share(text: str) -> float:
-    value = float(text)
-    if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
-    return value
 
 
 if __name__ == "__main__":

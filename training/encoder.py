@@ -21,7 +21,18 @@ from artifacts.manifest import ArtifactKind, Manifest, ManifestDraft, new_versio
 from artifacts.store import ArtifactStore
 from storage.settings import StorageSettings
 from training.answer_log import DAYS, EVENTS, FOLLOWING_HOURS
-from training.arguments import add_runs, add_snapshot, job_parser, positive, run_job, runs_at, share, store_at, whole
+from training.arguments import (
+    add_runs,
+    add_snapshot,
+    job_parser,
+    positive,
+    run_job,
+    runs_at,
+    seed,
+    share,
+    store_at,
+    whole,
+)
 from training.config_file import parsed_flags
 from training.embedding_encoder import (
     ACTIVE_ENCODER,
@@ -245,7 +256,7 @@ def job_flags() -> argparse.ArgumentParser:
     parser.add_argument("--scale", type=positive, default=20.0, help="what cosines are multiplied with in the loss")
     parser.add_argument("--check-every", type=whole, default=50, help="steps between two looks, each a checkpoint")
     parser.add_argument("--patience", type=whole, default=3, help="looks without a better figure before it stops")
-    parser.add_argument("--seed", type=int, default=7, help="start of the random numbers; decides what is held out")
+    parser.add_argument("--seed", type=seed, default=7, help="start of the random numbers; decides what is held out")
     parser.add_argument("--holdout", type=share, default=0.1, help="share of the products that are held out")
     parser.add_argument("--most-pairs", type=whole, default=200_000, help="pairs to learn from at most")
     parser.add_argument("--judged", type=whole, default=500, help="held-out pairs of each kind to judge by at most")

@@ -1,10 +1,33 @@
 from __future__ import annotations
 
+import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from training.arguments import runs_at
+from training.arguments import duration, fraction, positive, runs_at, seed, share, whole
+
+
+class TestValues:
+    @pytest.mark.parametrize(
+        ("taken", "good", "bad"),
+        [
+            (positive, ["0.1", "1e9"], ["0", "-1", "nan", "inf", "x"]),
+            (share, ["0", "1"], ["-0.1", "1.1", "nan", "x"]),
+            (fraction, ["0.1", "0.9"], ["0", "1", "nan", "x"]),
+            (duration, ["0", "60.5"], ["-1", "nan", "inf", "x"]),
+            (seed, ["0", "4294967295"], ["-1", "4294967296", "1.5", "x"]),
+            (whole, ["1", "9"], ["0", "-1", "1.5", "x"]),
+        ],
+    )
+    def test_what_is_out_of_range_or_no_number_is_named(
+        self, taken: Callable[[str], float], good: list[str], bad: list[str]
+    ) -> None:
+        assert [taken(each) for each in good] == [float(each) for each in good]
+        for each in bad:
+            with pytest.raises(argparse.ArgumentTypeError, match=f"^{each} is not a"):
+                taken(each)
 
 
 class TestRunsAt:
