@@ -119,6 +119,14 @@ def _unavailable(flags: argparse.Namespace) -> list[str]:
     return asyncio.run(read())
 
 
+def _require_directory(path: Path) -> None:
+    """Refuse to measure for minutes what could not be written down."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WrongInput(f"--out: no report can be written to {path}: {error}. Name another directory.") from error
+
+
 def _tell(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
@@ -146,6 +154,7 @@ def main() -> None:
     flags = parser.parse_args()
 
     def job() -> None:
+        _require_directory(flags.out)
         try:
             report = run(flags)
         except (NotServed, NotReady) as error:

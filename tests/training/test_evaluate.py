@@ -109,6 +109,14 @@ class TestEvaluate:
         with pytest.raises(SystemExit, match="--snapshot"):
             evaluate.main()
 
+    def test_where_no_report_can_be_written_nothing_is_measured(
+        self, root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        (tmp_path / "file").write_text("")
+        monkeypatch.setattr(sys, "argv", ["evaluate", f"--root={root}", f"--out={tmp_path}/file/reports"])
+        with pytest.raises(SystemExit, match="--out: no report can be written"):
+            evaluate.main()
+
 
 class TestUnavailable:
     def test_those_of_a_snapshot_are_the_hidden_and_those_out_of_stock(self, root: Path) -> None:
