@@ -116,19 +116,22 @@ async def stored_vectors(settings: StorageSettings, encoder_version: str, dim: i
 @asynccontextmanager
 async def reading_past(settings: StorageSettings, position: str) -> AsyncIterator[asyncpg.Connection]:
     """
-    A connection to the first replica that shows what was written up to *position*, else to the primary.
+    A connection to the first replica that shows what was written up to *position*; to the primary where none is named.
 
     Raises:
-        DatabaseUnavailable: none of them answers.
+        DatabaseUnavailable: none of them does in time.
     """
-    connection = await _caught_up(settings.replica_urls, position) or await connect(settings.database_url, "primary")
+    if settings.replica_urls:
+        connection = await _caught_up(settings.replica_urls, position)
+    else:
+        connection = await connect(settings.database_url, "primary")
     try:
         yield connection
     finally:
         await connection.close()
 
 
-async def _caught_up(urls: tuple[str, ...], position: str) -> asyncpg.Connection | None:
+async def _caught_up(urls: tuple[str, ...], position: str) -> asyncpg.Connection:
     end = time.monotonic() + _REACH_WITHIN_S
     for number, url in enumerate(urls, start=1):
         try:
@@ -142,7 +145,11 @@ async def _caught_up(urls: tuple[str, ...], position: str) -> asyncpg.Connection
             await asyncio.sleep(_ASK_EVERY_S)
         else:
             return connection
-    return None
+    raise DatabaseUnavailable(
+        "replica-1",
+        f"no read replica shows within {_REACH_WITHIN_S:g} s what was written to the primary. What was encoded is "
+        "kept: run the job again when one has caught up",
+    )
 
 
 async def _pages(

@@ -5,6 +5,7 @@ import asyncio
 import numpy as np
 import pytest
 
+from storage.errors import DatabaseUnavailable
 from storage.settings import StorageSettings
 from tests.artifacts.vectors import unit_rows
 from tests.servers import Servers
@@ -97,8 +98,11 @@ class TestReadingPast:
         after = asyncio.run(log_position(settings.database_url))
         assert asyncio.run(stored_digest(settings, "nobody", after=after)).count == 0
 
-    def test_one_that_stays_behind_is_passed_over(self, servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_where_all_stay_behind_the_primary_is_not_read_in_their_place(
+        self, servers: Servers, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """No replica has what will be written in a million years."""
         monkeypatch.setattr("training.embedding_vectors._REACH_WITHIN_S", 0.2)
         settings = StorageSettings(servers.database_url, servers.replica_urls)
-        assert asyncio.run(stored_digest(settings, "nobody", after="FFFFFF/0")).count == 0
+        with pytest.raises(DatabaseUnavailable, match="no read replica shows"):
+            asyncio.run(stored_digest(settings, "nobody", after="FFFFFF/0"))
