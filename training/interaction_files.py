@@ -15,6 +15,7 @@ from training.errors import NothingToTrainOn, WrongInput
 from training.interactions import HOLDOUT_COLUMN, Interactions
 
 _ROWS_AT_ONCE = 262_144
+_FIRST_S, _LAST_S = (datetime(year, 1, 2, tzinfo=UTC).timestamp() for year in (1, 9999))
 
 
 def read_interaction_files(path: str) -> tuple[Interactions, DataWindow | None]:
@@ -51,19 +52,28 @@ def read_interaction_files(path: str) -> tuple[Interactions, DataWindow | None]:
 
 
 def _batches(files: ds.Dataset, names: list[str], path: str) -> Iterator[pa.RecordBatch]:
-    for batch in files.to_batches(columns=names, batch_size=_ROWS_AT_ONCE, batch_readahead=1, fragment_readahead=1):
-        columns = {name: batch[name].cast(pa.string()) for name in ("user_id", "product_id")}
-        given = batch["confidence"] if "confidence" in names else pa.array(np.ones(batch.num_rows, np.float32))
-        columns["confidence"] = given.cast(pa.float32())
-        columns["last_at"] = _seconds(batch["at"]) if "at" in names else pa.array(np.zeros(batch.num_rows))
-        if HOLDOUT_COLUMN in names:
-            columns[HOLDOUT_COLUMN] = batch[HOLDOUT_COLUMN]
-        if any(column.null_count for column in columns.values()):
-            raise WrongInput(f"{path} has rows without a value in {', '.join(names)}.")
-        least = pc.min(columns["confidence"]).as_py()
-        if least is not None and not least > 0:
-            raise WrongInput(f"{path} has a confidence of {least}; it must be above 0.")
-        yield pa.record_batch(columns)
+    try:
+        for batch in files.to_batches(columns=names, batch_size=_ROWS_AT_ONCE, batch_readahead=1, fragment_readahead=1):
+            yield _checked(batch, names, path)
+    except (OSError, pa.ArrowException) as error:
+        raise WrongInput(f"{path} cannot be read as interactions: {error}") from error
+
+
+def _checked(batch: pa.RecordBatch, names: list[str], path: str) -> pa.RecordBatch:
+    columns = {name: batch[name].cast(pa.string()) for name in ("user_id", "product_id")}
+    given = batch["confidence"] if "confidence" in names else pa.array(np.ones(batch.num_rows, np.float32))
+    columns["confidence"] = given.cast(pa.float32())
+    columns["last_at"] = _seconds(batch["at"]) if "at" in names else pa.array(np.zeros(batch.num_rows))
+    if HOLDOUT_COLUMN in names:
+        columns[HOLDOUT_COLUMN] = batch[HOLDOUT_COLUMN].cast(pa.bool_())
+    if any(column.null_count for column in columns.values()):
+        raise WrongInput(f"{path} has rows without a value in {', '.join(names)}.")
+    confidence, times = columns["confidence"].to_numpy(), columns["last_at"].to_numpy()
+    if (bad := confidence[~(np.isfinite(confidence) & (confidence > 0))]).size:
+        raise WrongInput(f"{path} has a confidence of {bad[0]}; it must be above 0.")
+    if (bad := times[~((times > _FIRST_S) & (times < _LAST_S))]).size:
+        raise WrongInput(f"{path} has a time of {bad[0]}; it must be a timestamp, or seconds since 1970.")
+    return pa.record_batch(columns)
 
 
 def _seconds(column: pa.Array) -> pa.Array:

@@ -61,6 +61,14 @@ class TestReadInteractionFiles:
             ({"user_id": ["u"]}, "no column product_id"),
             ({"user_id": ["u", None], "product_id": ["p", "q"]}, "without a value"),
             ({"user_id": ["u"], "product_id": ["p"], "confidence": [0.0]}, "must be above 0"),
+            ({"user_id": ["u", "v"], "product_id": ["p", "q"], "confidence": [1.0, float("nan")]}, "confidence of nan"),
+            ({"user_id": ["u"], "product_id": ["p"], "confidence": [float("inf")]}, "confidence of inf"),
+            ({"user_id": ["u"], "product_id": ["p"], "confidence": ["much"]}, "cannot be read as interactions"),
+            ({"user_id": [["u"]], "product_id": ["p"]}, "cannot be read as interactions"),
+            ({"user_id": ["u"], "product_id": ["p"], "at": ["yesterday"]}, "cannot be read as interactions"),
+            ({"user_id": ["u"], "product_id": ["p"], "at": [1.7e12]}, "seconds since 1970"),
+            ({"user_id": ["u"], "product_id": ["p"], "at": [float("nan")]}, "a time of nan"),
+            ({"user_id": ["u"], "product_id": ["p"], "holdout": ["much"]}, "cannot be read as interactions"),
         ],
     )
     def test_what_it_cannot_use_it_names(self, tmp_path: Path, columns: dict[str, list[Any]], says: str) -> None:
