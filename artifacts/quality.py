@@ -78,7 +78,8 @@ def against_active(manifest: Manifest, active: Manifest, margin: float) -> Itera
         different = _different_condition(evaluation, manifest, active)
         known = [name for name in evaluation.metrics if name in manifest.metrics or name in active.metrics]
         for metric in known:
-            if different is None:
+            # What was not measured at all cannot have been measured otherwise.
+            if different is None or metric not in manifest.metrics:
                 yield _compared(metric, manifest.metrics.get(metric), active.metrics.get(metric), margin)
             else:
                 yield Judgement(metric, f"not compared with {active.version}: {different}")

@@ -91,6 +91,11 @@ class TestGate:
         gate.activate(store, "collaborative", made(ndcg_at_10=0.2))
         assert refusals(store, made()) == ["ndcg_at_10: missing, the active version has 0.2000"]
 
+    def test_one_that_was_measured_by_nothing_is_refused(self, store: ArtifactStore, made: Made) -> None:
+        gate.activate(store, "collaborative", made(ndcg_at_10=0.2))
+        version = made(parameters={"holdout": {"by": "none"}})
+        assert refusals(store, version) == ["ndcg_at_10: missing, the active version has 0.2000"]
+
     @pytest.mark.parametrize("parameters", [{}, {"holdout": {"share": 0.1}}])
     def test_figures_of_another_evaluation_are_not_compared_and_that_is_said(
         self, store: ArtifactStore, made: Made, parameters: dict[str, Any]
