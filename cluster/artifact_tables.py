@@ -21,7 +21,8 @@ def versions_table(kind: ArtifactKind, document: Document) -> Table:
     """One row a version, the active one marked, and the one that a rollback goes to."""
     table = Table(title=kind, title_justify="left", box=None, padding=(0, 2, 0, 0))
     for name in ("", "version", "published", "size", "figures", "parent", "served by"):
-        table.add_column(name, justify="right" if name == "size" else "left", overflow="fold")
+        whole = name == "version"  # to be copied into the next command
+        table.add_column(name, justify="right" if name == "size" else "left", overflow="fold", no_wrap=whole)
     for row in document["versions"]:
         mark = "*" if row["active"] else "~" if row["version"] == document["on_trial"] else ""
         mark = mark or ("<" if row["version"] == document["before"] else "")

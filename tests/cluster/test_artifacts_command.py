@@ -11,9 +11,11 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from rich.console import Console
 
 from artifacts.manifest import MANIFEST_NAME, DataWindow
 from artifacts.store import ArtifactStore
+from cluster.artifact_tables import versions_table
 from tests.artifacts.s3_server import CREDENTIALS, s3_server
 from tests.artifacts.test_store import flip_a_bit
 from tests.cluster.artifact_shop import (
@@ -64,6 +66,15 @@ class TestList:
         assert lines[BEFORE].startswith("< ")
         assert "popularity: no versions" in done.out
         assert "No graph is known to run here" in done.err
+
+    def test_versions_can_be_copied_whole_beside_one_that_is_damaged(self, run: Run, store: ArtifactStore) -> None:
+        manifest = Path(store.root) / KIND / WORSE / MANIFEST_NAME
+        manifest.write_text(manifest.read_text().replace("0.1702", "0.9"))
+        console = Console(width=100)
+        with console.capture() as shown:
+            console.print(versions_table(KIND, run("list", "--json").document["kinds"][KIND]))
+        assert {FIRST, BEFORE, ACTIVE, WORSE} <= set(shown.get().split())
+        assert "differs" in shown.get()
 
     def test_for_machines_it_is_one_document(self, run: Run) -> None:
         document = run("list", KIND, "--json").document
