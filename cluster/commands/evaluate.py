@@ -86,8 +86,8 @@ def evaluate(
     command += [name for name, is_chosen in chosen.items() if is_chosen]
     with output.step("evaluate") as progress:
         code, result, last = _followed(command, {**os.environ, **places}, progress.say)
-    if code and not result:
-        raise (UsageError if code == UsageError.exit_code else ClusterError)(last or f"it ended with {code}")
+        if code and not result:
+            raise (UsageError if code == UsageError.exit_code else ClusterError)(last or f"it ended with {code}")
     if as_json:
         # Above it may stand that a replica did not answer.
         output.answer(json.loads(result.splitlines()[-1]))

@@ -38,6 +38,7 @@ class TestEvaluateCommand:
         done = evaluate(tmp_path, "--snapshot=latest", f"--root={tmp_path}")
         assert done.returncode == 1
         assert "No version of collaborative is in use" in json.loads(done.stdout)["error"]
+        assert "✓" not in done.stderr
 
     def test_an_unknown_hold_out_is_a_wrong_option(self, tmp_path: Path) -> None:
         assert evaluate(tmp_path, "--holdout=never", "--snapshot=latest", f"--root={tmp_path}").returncode == 2
