@@ -58,15 +58,15 @@ def train(api: RayApi, job: str, *, follow: Callable[[str], None], arguments: Se
         NoAnswer: the cluster stayed away for `PATIENCE_S`.
     """
     began = time.monotonic()
-    _patiently(api.version)
+    _patiently(api.version, follow)
     submission = api.submit(
         shlex.join(["python", "-m", f"training.{job}", *arguments]), runtime_env={}, metadata={"shortlist_job": job}
     )
     shown = 0
     try:
         while True:
-            state = _patiently(partial(api.job, submission))
-            lines = _patiently(partial(api.job_logs, submission)).splitlines()
+            state = _patiently(partial(api.job, submission), follow)
+            lines = _patiently(partial(api.job_logs, submission), follow).splitlines()
             for line in lines[shown:]:
                 if words := readable(line):
                     follow(words)
@@ -88,15 +88,18 @@ def train(api: RayApi, job: str, *, follow: Callable[[str], None], arguments: Se
     return TrainingResult(job, submission, round(time.monotonic() - began, 2), last_json(lines))
 
 
-def _patiently(ask: Callable[[], Answer]) -> Answer:
-    """What is asked for, as soon as the cluster answers at all."""
-    until = time.monotonic() + PATIENCE_S
+def _patiently(ask: Callable[[], Answer], follow: Callable[[str], None]) -> Answer:
+    """What is asked for, as soon as the cluster answers at all; *follow* is told that it is waited for."""
+    until, told = time.monotonic() + PATIENCE_S, False
     while True:
         try:
             return ask()
-        except NoAnswer:
+        except NoAnswer as error:
             if time.monotonic() > until:
                 raise
+            if not told:
+                follow(f"{error}; trying for {PATIENCE_S:g} s")
+                told = True
             time.sleep(POLL_S)
 
 

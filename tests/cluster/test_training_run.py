@@ -63,15 +63,16 @@ class TestTrain:
         port, kind = free_ports(1)[0], kind_of_dashboard(knows=True)
         asked = threading.Event()
         monkeypatch.setattr("cluster.training_run.time.sleep", lambda _: asked.set())
-        results = []
+        results, said = [], list[str]()
         api = RayApi(f"http://127.0.0.1:{port}", None)
-        waiting = threading.Thread(target=lambda: results.append(train(api, "popularity", follow=print)))
+        waiting = threading.Thread(target=lambda: results.append(train(api, "popularity", follow=said.append)))
         waiting.start()
         assert asked.wait(60)
         with serving(port, kind):
             waiting.join(60)
         assert [result.result for result in results] == [{"version": "a"}]
         assert kind.jobs == ["/api/jobs/"]
+        assert f"{port} does not answer" in said[0]
 
     def test_one_that_stays_away_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("cluster.training_run.PATIENCE_S", 0.0)
