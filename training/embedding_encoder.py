@@ -81,7 +81,8 @@ def model_directory(model: str | None) -> Path:
 
         return Path(get_model_path())
     directory = Path(model).expanduser()
-    if not directory.is_dir():
+    # Either makes sentence-transformers take it for a model.
+    if not any((directory / name).is_file() for name in ("modules.json", "config.json")):
         raise RunFailed(f"There is no model in {directory}. Name the directory of a sentence-transformers model.")
     return directory
 

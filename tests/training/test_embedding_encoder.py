@@ -85,6 +85,12 @@ class TestModelDirectory:
         with pytest.raises(RunFailed, match="no model"):
             model_directory(str(tmp_path / "nowhere"))
 
+    def test_a_directory_without_a_model_is_named_before_anything_runs(self, model: Path) -> None:
+        with pytest.raises(RunFailed, match=f"no model in {model}"):
+            model_directory(str(model))
+        (model / "config.json").write_text("{}")
+        assert model_directory(str(model)) == model
+
 
 class TestTunedEncoder:
     @pytest.fixture
