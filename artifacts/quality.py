@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from artifacts.manifest import ArtifactKind, Manifest
 
+BASELINE = "popularity_"
+"""Before a metric's name: what the most popular products alone come to, measured in the same way."""
 MARGIN = 0.05
 """By how much of the active version's figure a new one may be below it."""
 
@@ -82,7 +84,7 @@ def against_active(manifest: Manifest, active: Manifest, margin: float) -> Itera
             if different is None or metric not in manifest.metrics:
                 yield _compared(metric, manifest.metrics.get(metric), active.metrics.get(metric), margin)
             else:
-                yield Judgement(metric, f"not compared with {active.version}: {different}")
+                yield _beside_baseline(metric, manifest, f"not compared with {active.version}: {different}")
 
 
 def _different_condition(evaluation: Evaluation, manifest: Manifest, active: Manifest) -> str | None:
@@ -93,6 +95,15 @@ def _different_condition(evaluation: Evaluation, manifest: Manifest, active: Man
         if ours != theirs:
             return f"measured otherwise (`{name}` {ours}, there {theirs})"
     return None
+
+
+def _beside_baseline(metric: str, manifest: Manifest, why: str) -> Judgement:
+    """What stands in where the active version was measured otherwise: whether it is better than no model at all."""
+    value, baseline = (manifest.metrics.get(name) for name in (metric, f"{BASELINE}{metric}"))
+    if value is None or baseline is None:
+        return Judgement(metric, why)
+    text = f"{why}; {value:.4f} against {baseline:.4f} by popularity alone"
+    return Judgement(metric, text, passed=value >= baseline)
 
 
 def _compared(metric: str, value: float | None, active: float | None, margin: float) -> Judgement:

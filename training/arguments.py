@@ -17,7 +17,7 @@ from artifacts.places import below
 from artifacts.quality import MARGIN
 from artifacts.store import CACHE_VARIABLE, ROOT_VARIABLE, ArtifactStore
 from storage.errors import StorageError
-from training.errors import TrainingError
+from training.errors import TrainingError, WrongInput
 
 RUNS_VARIABLE = "SHORTLIST_TRAINING_RUNS"
 
@@ -132,6 +132,24 @@ def _number(text: str, what: str) -> float:
 def store_at(root: str) -> ArtifactStore:
     """The artifact store of the ``--root`` flag."""
     return ArtifactStore(root, cache=os.environ.get(CACHE_VARIABLE) or None)
+
+
+def require_writable(place: str | Path, flag: str = "--root") -> None:
+    """
+    Refuse a directory that nothing can be written to, before anything is computed; an object store says so later.
+
+    Raises:
+        WrongInput: with the name of *flag*.
+    """
+    if "://" in str(place):
+        return
+    directory = Path(place).expanduser()
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):
+            pass
+    except OSError as error:
+        raise WrongInput(f"{flag}: nothing can be written to {place}: {error.strerror}. Name another one.") from error
 
 
 def runs_at(root: str, runs: str | None, kind: str) -> str:

@@ -25,6 +25,7 @@ from training.arguments import (
     fraction,
     job_parser,
     positive,
+    require_writable,
     run_job,
     runs_at,
     seed,
@@ -39,7 +40,7 @@ from training.factor_job import FittedFactors, fitted, measured
 from training.holdout import KINDS, HoldoutRule
 from training.progress import Stopwatch, conclude, say
 from training.publication import parent_of, put_into_use
-from training.run import connect, need_cpus
+from training.run import connect, need_cpus, remove_run
 from training.tuning import SearchSpace, Trial, as_table, search
 from training.up_to_date import MADE_FROM, current, made_from
 
@@ -49,8 +50,10 @@ SEARCH_LOG = "search.json"
 
 def train(flags: argparse.Namespace, space: SearchSpace) -> None:
     """Train, publish and activate one ``collaborative`` version."""
+    require_writable(flags.root)
     store, watch, version = store_at(flags.root), Stopwatch(), new_version()
     runs = runs_at(flags.root, flags.runs, KIND)
+    search_run = f"{version}-search"
     settings = AlsSettings(flags.factors, flags.alpha, flags.regularization, flags.iterations, flags.seed)
     say(f"{KIND} {version}: reading {flags.interactions or flags.snapshot or 'events'}")
     data = read_data(flags.interactions, root=flags.root, snapshot=flags.snapshot)
@@ -76,7 +79,7 @@ def train(flags: argparse.Namespace, space: SearchSpace) -> None:
                 metric=flags.tune_metric,
                 cpus=flags.cpus,
                 storage=runs,
-                name=version,
+                name=search_run,
             )
             print(as_table(log), flush=True)
         say(f"measuring on {len(holdout.users)} users, of whom some interactions are withheld")
@@ -124,6 +127,8 @@ def train(flags: argparse.Namespace, space: SearchSpace) -> None:
             seconds=watch.seconds | {"fit": max(worker["seconds"] for worker in fit.workers)},
         )
         manifest = store.publish(directory, draft)
+    for run in (version, search_run):
+        remove_run(runs, run)
     put_into_use(store, manifest, flags)
     conclude(manifest)
 

@@ -21,7 +21,7 @@ from artifacts.index_kind import KIND, PLANNED
 from artifacts.manifest import Manifest, ManifestDraft, new_version
 from artifacts.store import ArtifactStore
 from storage.settings import StorageSettings
-from training.arguments import job_parser, run_job, share, store_at, whole
+from training.arguments import job_parser, require_writable, run_job, share, store_at, whole
 from training.config_file import parsed_flags
 from training.embedding_encoder import (
     ACTIVE_ENCODER,
@@ -49,6 +49,7 @@ from training.run import connect, need_cpus
 
 def train(flags: argparse.Namespace) -> None:
     """Encode what changed; publish and activate an ``embeddings`` version if it differs from the one in use."""
+    require_writable(flags.root)
     store, watch, version = store_at(flags.root), Stopwatch(), new_version()
     settings = StorageSettings.from_environment()
     parent = _parent(store)

@@ -26,6 +26,7 @@ from training.arguments import (
     add_snapshot,
     job_parser,
     positive,
+    require_writable,
     run_job,
     runs_at,
     seed,
@@ -63,6 +64,7 @@ RESTARTS = 3
 
 def train(flags: argparse.Namespace) -> None:
     """Fine-tune, judge, and publish and activate one ``encoder`` version if it is better."""
+    require_writable(flags.root)
     store, watch = store_at(flags.root), Stopwatch()
     say(f"{KIND}: reading {flags.pairs or flags.snapshot or 'the catalogue'}")
     split = _source(flags).split(SplitRule(flags.seed, flags.holdout, flags.most_pairs, flags.judged, flags.candidates))

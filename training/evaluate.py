@@ -30,7 +30,7 @@ from evaluation.served_report import ServedReport
 from evaluation.shop import NotReady
 from storage.settings import StorageSettings
 from training.als import AlsSettings, fit_factors
-from training.arguments import add_root, plain_parser, run_job, share, store_at, whole
+from training.arguments import add_root, plain_parser, require_writable, run_job, share, store_at, whole
 from training.collaborative_data import TrainingData, read_data
 from training.errors import NothingToTrainOn, WrongInput
 from training.holdout import Holdout, HoldoutRule
@@ -119,14 +119,6 @@ def _unavailable(flags: argparse.Namespace) -> list[str]:
     return asyncio.run(read())
 
 
-def _require_directory(path: Path) -> None:
-    """Refuse to measure for minutes what could not be written down."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise WrongInput(f"--out: no report can be written to {path}: {error}. Name another directory.") from error
-
-
 def _tell(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
@@ -154,7 +146,7 @@ def main() -> None:
     flags = parser.parse_args()
 
     def job() -> None:
-        _require_directory(flags.out)
+        require_writable(flags.out, "--out")
         try:
             report = run(flags)
         except (NotServed, NotReady) as error:

@@ -25,7 +25,7 @@ from artifacts.popularity_table import PopularityTable
 from artifacts.store import ArtifactStore
 from storage.named_queries import QUERIES
 from storage.settings import StorageSettings
-from training.arguments import add_snapshot, job_parser, positive, run_job, store_at
+from training.arguments import add_snapshot, job_parser, positive, require_writable, run_job, store_at
 from training.config_file import parsed_flags
 from training.connection import primary
 from training.errors import NothingToTrainOn
@@ -101,6 +101,7 @@ def publish(
 
 def train(flags: argparse.Namespace) -> None:
     """Count, publish and put into use one ``popularity`` version."""
+    require_writable(flags.root)
     store, watch, settings = store_at(flags.root), Stopwatch(), StorageSettings.from_environment()
     say(f"popularity: counting {flags.snapshot or 'events'}, half-life {flags.half_life_days:g} days")
     if flags.snapshot:

@@ -21,7 +21,7 @@ from artifacts.checksums import sha256_of
 from artifacts.manifest import FileRecord, new_version
 from artifacts.tree import STAGING_PREFIX, sweep
 from storage.settings import StorageSettings
-from training.arguments import add_root, plain_parser, positive, run_job, share, whole
+from training.arguments import add_root, plain_parser, positive, require_writable, run_job, share, whole
 from training.config_file import parsed_flags
 from training.data_quality import Alarm, Limits, Report, alarms_of, drift_since, reported
 from training.identities import loaded, saved
@@ -41,6 +41,7 @@ from training.snapshot_store import SnapshotStore
 
 def take(flags: argparse.Namespace) -> list[Alarm]:
     """Publish a snapshot if it differs from the last one; return what the report found beyond its limits."""
+    require_writable(flags.root)
     store, watch, version = SnapshotStore(flags.root), Stopwatch(), new_version()
     settings = StorageSettings.from_environment()
     limits = Limits.model_validate({name: getattr(flags, name) for name in Limits.model_fields})

@@ -79,7 +79,7 @@ def search(
         metric: One of `evaluation.metrics.MEASURES`; the settings with the largest mean win.
         cpus: Of a trial; as many trials run side by side as the cluster has CPUs for.
         storage: Where Ray Tune keeps its records: a directory or URI.
-        name: Of the search, below *storage*.
+        name: Of the search, a directory below *storage*.
 
     Raises:
         RunFailed: no trial came to its end.
@@ -104,7 +104,7 @@ def search(
             search_alg=BasicVariantGenerator(points_to_evaluate=[fixed], random_state=start.seed),
             reuse_actors=True,
         ),
-        run_config=tune.RunConfig(name=f"{name}-search", storage_path=storage, verbose=0),
+        run_config=tune.RunConfig(name=name, storage_path=storage, verbose=0),
     )
     results = tuner.fit()
     done = [

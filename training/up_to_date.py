@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
 import json
 
 from artifacts import gate
@@ -35,12 +36,35 @@ def made_from(inputs: str, flags: argparse.Namespace) -> str:
 
 
 def current(store: ArtifactStore, kind: ArtifactKind, origin: str) -> Manifest | None:
-    """The manifest of the version in use, if it is sound and was made from *origin* (`made_from`); else None."""
+    """
+    The manifest of the version in use, if it is sound and *origin* (`made_from`) would bring nothing new; else None.
+
+    It would not where that version was made from it, nor where one that was made from it was rolled back.
+    """
     try:
         version = parent_of(store, kind)
-        if version is None or store.manifest(kind, version).parameters.get(MADE_FROM) != origin:
+        if version is None:
             return None
+        if store.manifest(kind, version).parameters.get(MADE_FROM) != origin:
+            left = next((each for each in _rolled_back(store, kind) if _origin(store, kind, each) == origin), None)
+            if left is None:
+                return None
+            say(f"{left} was made from the same, and was rolled back")
         return gate.judge(store, kind, version).manifest
     except ArtifactError as error:
         say(f"the version in use cannot stay: {error}")
+        return None
+
+
+def _rolled_back(store: ArtifactStore, kind: ArtifactKind) -> list[str]:
+    """The versions that were left since one was last activated."""
+    left = itertools.takewhile(lambda each: each.action == "rollback", reversed(store.history(kind)))
+    return [each.replaced for each in left if each.replaced is not None]
+
+
+def _origin(store: ArtifactStore, kind: ArtifactKind, version: str) -> object:
+    """What a version was made from; None where it is not there any more."""
+    try:
+        return store.manifest(kind, version).parameters.get(MADE_FROM)
+    except ArtifactError:
         return None

@@ -21,7 +21,7 @@ from evaluation.logged_answers import LoggedAnswers
 from evaluation.replay import clicked_categories, compare, in_category
 from ranking.config import RankingConfig
 from training.answer_log import DAYS, EVENTS, FOLLOWING_HOURS, answers_of, read_answers
-from training.arguments import positive, run_job, share, whole
+from training.arguments import positive, require_writable, run_job, share, whole
 from training.config_file import parsed_flags
 from training.errors import NothingToTrainOn
 from training.progress import Stopwatch, say
@@ -114,6 +114,7 @@ def train(flags: argparse.Namespace) -> None:
 
 
 def _train(flags: argparse.Namespace, watch: Stopwatch) -> None:
+    require_writable(flags.out or flags.root)
     present = ranking_config(flags.serve_file)
     say(f"weights: present ones {present.version} of {flags.serve_file}")
     events = tuple(each.strip() for each in flags.events.split(",") if each.strip())

@@ -105,6 +105,16 @@ class TestGate:
         assert verdict.refusals == []
         assert "not compared" in verdict.judgements[0].detail
 
+    @pytest.mark.parametrize(("popularity", "passes"), [(0.1, True), (0.11, False)])
+    def test_one_that_was_measured_otherwise_has_to_be_better_than_no_model(
+        self, store: ArtifactStore, made: Made, popularity: float, passes: bool
+    ) -> None:
+        gate.activate(store, "collaborative", made(ndcg_at_10=0.2))
+        version = made(parameters={"holdout": {"by": "random"}}, ndcg_at_10=0.1, popularity_ndcg_at_10=popularity)
+        found = refusals(store, version)
+        assert (found == []) is passes
+        assert passes or found[0].endswith("0.1000 against 0.1100 by popularity alone")
+
     def test_an_active_version_that_is_lost_keeps_no_sound_one_out(self, store: ArtifactStore, made: Made) -> None:
         lost = made(ndcg_at_10=0.9)
         gate.activate(store, "collaborative", lost)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from training.arguments import duration, fraction, positive, runs_at, seed, share, whole
+from training.arguments import duration, fraction, positive, require_writable, runs_at, seed, share, whole
+from training.errors import WrongInput
 
 
 class TestValues:
@@ -44,3 +45,14 @@ class TestRunsAt:
         self, root: str, runs: str | None, expected: str
     ) -> None:
         assert runs_at(root, runs, "encoder") == expected
+
+
+class TestRequireWritable:
+    def test_a_directory_is_made_and_nothing_left_in_it(self, tmp_path: Path) -> None:
+        require_writable(tmp_path / "new" / "root")
+        assert list((tmp_path / "new" / "root").iterdir()) == []
+
+    def test_what_cannot_be_one_is_named_with_its_flag(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("")
+        with pytest.raises(WrongInput, match=r"^--out: nothing can be written to .*file/out: Not a directory"):
+            require_writable(tmp_path / "file" / "out", "--out")

@@ -114,7 +114,7 @@ class TestEvaluate:
     ) -> None:
         (tmp_path / "file").write_text("")
         monkeypatch.setattr(sys, "argv", ["evaluate", f"--root={root}", f"--out={tmp_path}/file/reports"])
-        with pytest.raises(SystemExit, match="--out: no report can be written"):
+        with pytest.raises(SystemExit, match="--out: nothing can be written"):
             evaluate.main()
 
 
