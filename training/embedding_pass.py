@@ -24,6 +24,7 @@ from storage.errors import DatabaseUnavailable
 from storage.settings import StorageSettings
 from training.embedding_rows import write_embeddings
 from training.embedding_texts import IdRange, ProductText, read_products
+from training.embedding_vectors import log_position, reading_past
 from training.errors import RunFailed
 from training.progress import say
 from training.reading import reading
@@ -101,7 +102,7 @@ class RangeEmbedder:
         """Return the range of *row* with ``looked_at``, ``encoded``, ``unreadable`` and ``left_out``."""
         for attempt in range(1, _TRIES + 1):
             try:
-                return asyncio.run(self._embed(IdRange(row["first"], row["end"]), primary=row["primary"]))
+                return asyncio.run(self._embed(IdRange(row["first"], row["end"]), after=row["after"]))
             except (DatabaseUnavailable, asyncpg.InterfaceError, asyncpg.PostgresError, OSError) as error:
                 if attempt == _TRIES:
                     raise
@@ -109,10 +110,9 @@ class RangeEmbedder:
                 time.sleep(_RETRY_S * attempt)
         raise AssertionError
 
-    async def _embed(self, within: IdRange, *, primary: bool) -> dict[str, Any]:
+    async def _embed(self, within: IdRange, *, after: str | None) -> dict[str, Any]:
         plan = self._plan
-        source = StorageSettings(plan.settings.database_url) if primary else plan.settings
-        async with reading(source) as connection:
+        async with reading(plan.settings) if after is None else reading_past(plan.settings, after) as connection:
             products = await read_products(connection, plan.encoder_version, within)
         todo = [product for product in products if not product.is_embedded]
         stored = unreadable = 0
@@ -144,28 +144,30 @@ class RangeEmbedder:
 
 def embed_catalogue(plan: PassPlan, files: Mapping[str, bytes], ranges: Sequence[IdRange]) -> PassCounts:
     """
-    Embed what needs it within *ranges*; what changed meanwhile is looked at again on the primary.
+    Embed what needs it within *ranges*; what changed meanwhile is looked at again, where the change is seen.
 
     Raises:
         RunFailed: an actor failed for good; what was encoded before is kept.
     """
     counts, todo = PassCounts(), list(ranges)
     shared = ray.put(dict(files))
-    for number in range(_PASSES):
-        for row in _progress(_run(plan, shared, todo, primary=number > 0), counts, len(todo)):
+    after: str | None = None
+    for _ in range(_PASSES):
+        for row in _progress(_run(plan, shared, todo, after=after), counts, len(todo)):
             counts.add(row)
         todo, counts.behind = counts.behind, []
         if not todo:
             break
+        after = asyncio.run(log_position(plan.settings.database_url))
     counts.behind = todo
     return counts
 
 
-def _run(plan: PassPlan, files: Any, ranges: Sequence[IdRange], *, primary: bool) -> Iterator[dict[str, Any]]:  # noqa: ANN401
+def _run(plan: PassPlan, files: Any, ranges: Sequence[IdRange], *, after: str | None) -> Iterator[dict[str, Any]]:  # noqa: ANN401
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    items = [{"first": one.first, "end": one.end, "primary": primary} for one in ranges]
+    items = [{"first": one.first, "end": one.end, "after": after} for one in ranges]
     dataset = ray.data.from_items(items, override_num_blocks=len(items)).map(
         RangeEmbedder,  # type: ignore[arg-type]
         fn_constructor_kwargs={"plan": plan, "files": files},

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,11 +14,13 @@ from artifacts.encoder import ENCODER_FILE, TOKENIZER_FILE, OnnxEncoder
 from artifacts.product_text import text_digest
 from storage.settings import StorageSettings
 from tests.artifacts.tiny_encoder import write_tiny_encoder
+from tests.servers import Servers
 from tests.training.conftest import Fetch
 from training.embedding_pass import PassPlan, RangeEmbedder
+from training.embedding_vectors import log_position
 
 ENCODER = "tiny-1"
-WHOLE = {"first": "", "end": None, "primary": False}
+WHOLE = {"first": "", "end": None, "after": None}
 
 
 class WatchedEncoder(OnnxEncoder):
@@ -143,3 +146,12 @@ def in_a_thread(fetch: Fetch, statement: str, argument: str) -> None:
     """*fetch* runs a loop of its own, which one that runs already forbids."""
     with ThreadPoolExecutor(1) as pool:
         pool.submit(fetch, statement, argument).result()
+
+    def test_it_is_looked_at_again_on_a_replica_that_shows_the_change(
+        self, embed: RangeEmbedder, products: list[str], servers: Servers, database_url: str, fetch: Fetch
+    ) -> None:
+        embed(WHOLE)
+        settings = StorageSettings(database_url, (servers.replica_url_of(database_url),))
+        embed._plan = PassPlan(settings, ENCODER, workers=1, threads=1)
+        fetch("update products set title = 'newer' where id = $1", products[0])
+        assert counts(embed(WHOLE | {"after": asyncio.run(log_position(database_url))})) == (3, 1, 0, 0)
