@@ -141,12 +141,6 @@ class TestRangeEmbedder:
         monkeypatch.setattr(encoder, "encode_what_can_be", encode_while_it_changes)
         assert counts(embed(WHOLE)) == (3, 2, 0, 1)
 
-
-def in_a_thread(fetch: Fetch, statement: str, argument: str) -> None:
-    """*fetch* runs a loop of its own, which one that runs already forbids."""
-    with ThreadPoolExecutor(1) as pool:
-        pool.submit(fetch, statement, argument).result()
-
     def test_it_is_looked_at_again_on_a_replica_that_shows_the_change(
         self, embed: RangeEmbedder, products: list[str], servers: Servers, database_url: str, fetch: Fetch
     ) -> None:
@@ -155,3 +149,9 @@ def in_a_thread(fetch: Fetch, statement: str, argument: str) -> None:
         embed._plan = PassPlan(settings, ENCODER, workers=1, threads=1)
         fetch("update products set title = 'newer' where id = $1", products[0])
         assert counts(embed(WHOLE | {"after": asyncio.run(log_position(database_url))})) == (3, 1, 0, 0)
+
+
+def in_a_thread(fetch: Fetch, statement: str, argument: str) -> None:
+    """*fetch* runs a loop of its own, which one that runs already forbids."""
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(fetch, statement, argument).result()
