@@ -9,7 +9,7 @@ from pathlib import Path
 from artifacts.store import CACHE_VARIABLE, ROOT_VARIABLE, ArtifactStore
 from cluster.commands.options import stack_at
 from cluster.console import Output
-from cluster.errors import NotRunning
+from cluster.errors import NotRunning, UsageError
 
 URL_VARIABLE = "SHORTLIST_URL"
 
@@ -28,6 +28,7 @@ def artifact_place(output: Output, *, root: str | None, url: str | None, state_d
 
     Raises:
         NotRunning: there is none of them.
+        UsageError: *root* is not there.
         ArtifactStoreUnavailable: it cannot be read.
     """
     stack = stack_at(state_dir, output)
@@ -39,6 +40,8 @@ def artifact_place(output: Output, *, root: str | None, url: str | None, state_d
         output.tell(f"Using {ROOT_VARIABLE}")
     there = own if runs or stack.state.artifacts.is_dir() else None
     chosen = root or (own if runs else environment or there)
+    if root is not None and "://" not in root and not Path(root).expanduser().exists():
+        raise UsageError(f"There is no {root}: name with --root the directory that training wrote to.")
     if chosen is None:
         raise NotRunning(
             f"There are no artifacts in {stack.state.root}. Start a stack with: shortlist up. "

@@ -179,7 +179,8 @@ where occurred_at >= $1::timestamptz and occurred_at < $2::timestamptz
 order by occurred_at, id;
 
 -- name: answers_followed_up
--- $1 event types, $2 days before the newest event with a request id, $3 hours within which an event follows an answer.
+-- $1 event types, $2 days before the newest event with a request id, $3 hours within which an event follows an answer,
+-- $4 most answers: of more, those whose request ids hash lowest, the same ones each time, from all of the days.
 -- One row for each product that an answer showed, of the answers that an event followed: what evaluation.logged_answers
 -- calls COLUMNS. An event belongs to the latest answer of its request id that showed its product to its user, or to
 -- nobody, before it; a minute is forgiven between the clocks. Answers of which not every feature is known are left out.
@@ -204,6 +205,8 @@ with bound as (
     ) as answer
     where events.request_id is not null and events.type = any ($1::text[])
     group by answer.request_id, answer.shown_at
+    order by md5(answer.request_id), answer.shown_at
+    limit $4::bigint
 )
 select
     impressions.request_id,

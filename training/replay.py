@@ -25,7 +25,7 @@ from evaluation.logged_answers import LoggedAnswers
 from evaluation.replay import CAVEATS, Compared, compare_parts
 from evaluation.replayed_cf import cf_by, unseen_by
 from ranking.config import RankingConfig
-from training.answer_log import DAYS, EVENTS, FOLLOWING_HOURS, answers_of, read_answers
+from training.answer_log import DAYS, EVENTS, FOLLOWING_HOURS, MOST_ANSWERS, answers_of, read_answers
 from training.arguments import run_job, store_at, whole
 from training.errors import NothingToTrainOn, WrongInput
 from training.ranking_file import DEFAULT_SERVE_FILE, ranking_config
@@ -155,7 +155,9 @@ def run(flags: argparse.Namespace) -> None:
     )
     if flags.cf and not flags.root:
         raise WrongInput(f"--cf needs the artifacts' place: --root or {ROOT_VARIABLE}")
-    table = read_answers(flags.answers, _types(flags.events), days=flags.days, hours=flags.following_hours)
+    table = read_answers(
+        flags.answers, _types(flags.events), days=flags.days, hours=flags.following_hours, most=flags.most_answers
+    )
     if flags.save:
         _save(table, flags.save)
     print(f"replaying {table.num_rows:,} hits", file=sys.stderr, flush=True)
@@ -206,6 +208,12 @@ def main() -> None:
     parser.add_argument("--days", type=whole, default=DAYS, help="days to look back from the newest event of an answer")
     parser.add_argument(
         "--following-hours", type=whole, default=FOLLOWING_HOURS, help="an event belongs to an answer within so many"
+    )
+    parser.add_argument(
+        "--most-answers",
+        type=whole,
+        default=MOST_ANSWERS,
+        help="most answers to read; of more a sample",
     )
     parser.add_argument("--position-bias", type=_bias, help="eta of rank ** -eta; fitted if not given")
     parser.add_argument("--json", action="store_true", help="print one JSON object")

@@ -20,7 +20,7 @@ from evaluation.holdout import after_a_time
 from evaluation.logged_answers import LoggedAnswers
 from evaluation.replay import clicked_categories, compare, in_category
 from ranking.config import RankingConfig
-from training.answer_log import DAYS, EVENTS, FOLLOWING_HOURS, answers_of, read_answers
+from training.answer_log import DAYS, EVENTS, FOLLOWING_HOURS, MOST_ANSWERS, answers_of, read_answers
 from training.arguments import positive, require_writable, run_job, share, whole
 from training.config_file import parsed_flags
 from training.errors import NothingToTrainOn
@@ -118,7 +118,7 @@ def _train(flags: argparse.Namespace, watch: Stopwatch) -> None:
     present = ranking_config(flags.serve_file)
     say(f"weights: present ones {present.version} of {flags.serve_file}")
     events = tuple(each.strip() for each in flags.events.split(",") if each.strip())
-    table = read_answers(flags.answers, events, days=flags.days, hours=flags.following_hours)
+    table = read_answers(flags.answers, events, days=flags.days, hours=flags.following_hours, most=flags.most_answers)
     answers = answers_of(table)
     watch.lap("read")
     say(f"{len(answers):,} answers with {int(answers.clicked.sum()):,} clicks among {len(answers.clicked):,} hits")
@@ -170,6 +170,12 @@ def job_flags() -> argparse.ArgumentParser:
     parser.add_argument(
         "--following-hours", type=whole, default=FOLLOWING_HOURS, help="an event belongs to an answer within so many"
     )
+    parser.add_argument(
+        "--most-answers",
+        type=whole,
+        default=MOST_ANSWERS,
+        help="most answers to read; of more a sample",
+    )
     parser.add_argument("--holdout", type=share, default=0.2, help="share of the answers, the newest, that judge")
     parser.add_argument(
         "--least-clicks", type=whole, default=300, help="a category with fewer clicks has the weights of all"
@@ -187,7 +193,7 @@ def job_flags() -> argparse.ArgumentParser:
 
 
 def _settings(flags: argparse.Namespace) -> dict[str, object]:
-    names = ("events", "days", "following_hours", "holdout", "least_clicks", "caution")
+    names = ("events", "days", "following_hours", "most_answers", "holdout", "least_clicks", "caution")
     return {name: getattr(flags, name) for name in names}
 
 

@@ -236,6 +236,11 @@ class TestPlaces:
         assert done.code == 3
         assert "--root or SHORTLIST_ARTIFACTS" in done.err
 
+    def test_a_root_that_is_not_there_is_no_empty_one(self, run: Run, tmp_path: Path) -> None:
+        done = run("list", "--root", str(tmp_path / "typo"))
+        assert done.code == 2
+        assert f"There is no {tmp_path}/typo" in done.err.replace("\n", "")
+
     def test_a_root_that_is_a_file_is_explained(self, run: Run, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")
         done = run("list", "--root", str(tmp_path / "file"))

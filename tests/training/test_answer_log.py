@@ -62,6 +62,20 @@ def act(
 
 
 class TestFollowedUp:
+    def test_of_more_than_wanted_a_sample_is_read_the_same_each_time(
+        self, database_url: str, fetch: Fetch, products: list[str]
+    ) -> None:
+        assert products
+        for number in range(9):
+            show(fetch, f"r{number}", minutes=number)
+            act(fetch, minutes=number - 1, request=f"r{number}", number=number)
+        settings = StorageSettings(database_url)
+        samples = [asyncio.run(followed_up(settings, EVENTS, days=90, hours=24, most=4)) for _ in range(2)]
+        assert samples[0].equals(samples[1])
+        assert len(set(samples[0]["request_id"].to_pylist())) == 4
+        assert samples[0].num_rows == 8
+        assert len(rows(database_url)) == 18
+
     def test_an_answer_comes_with_all_it_showed_and_what_was_clicked(
         self, database_url: str, fetch: Fetch, products: list[str]
     ) -> None:
