@@ -41,7 +41,7 @@ def order(database_url: str, encoder: Encoder, fetch: Fetch, tmp_path: Path) -> 
     )
     settings = StorageSettings(database_url)
     embed = RangeEmbedder(PassPlan(settings, encoder.version, workers=1, threads=1), encoder.files)
-    embed({"first": "", "end": None, "primary": False})
+    embed({"first": "", "end": None, "after": None})
     return VersionOrder(
         root=str(tmp_path / "root"),
         draft=ManifestDraft(kind="embeddings", version=VERSION, counts={"encoded": 64}),
