@@ -35,7 +35,7 @@ async def followed_up(
         events: Types that count as a click.
         days: How far to look back from the newest event that names a request.
         hours: Within how many an event belongs to the answer that it names.
-        most: Answers; of more a sample, the same each time. A hundred thousand of ten products take 300 MB.
+        most: Answers; of more a sample, the same each time.
     """
     # COPY writes a truth value as t or f.
     columns = {**COLUMNS, "clicked": pa.string()}
