@@ -19,6 +19,8 @@ from evaluation.metrics import SparseMatrix
 
 _ROOT = Path(__file__).resolve().parents[1]
 _WORKER_NICENESS = 15
+MOST_TIMES_BARE = 1.15
+"""What the job's fit may cost at most, in units of what this one does."""
 
 
 def bare_fit(matrix: SparseMatrix, parameters: dict[str, Any], *, threads: int) -> dict[str, float]:

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from evaluation.all_report import Row
+from evaluation.bare_fit import MOST_TIMES_BARE
 from evaluation.report import LABELS
 from evaluation.search_report import LABELS as SEARCH_LABELS
 
-FIT_TIMES_BARE = 1.15
 LEAST_RECALL = 0.95
 MOST_BUILD_S = 1800.0
 _CHARTED = ("recall_at_20", "ndcg_at_20")
@@ -64,7 +64,7 @@ def collaborative_rows(part: str, document: list[dict[str, Any]]) -> list[Row]:
                 mean = found["evaluations"][other]["metrics"][metric]["mean"]
                 rows.append(Row(part, f"{LABELS[metric]}, {other}", mean))
     # What a fit of a second costs is what a worker costs: no target where none is set for the data set at all.
-    most = FIT_TIMES_BARE if found["targets"] else None
+    most = MOST_TIMES_BARE if found["targets"] else None
     rows += [Row(part, name, ratio, most, most=True) for name, ratio in found.get("ratios", {}).items()]
     rows += [Row(part, name, value, note="seconds") for name, value in found.get("seconds", {}).items()]
     return rows
